@@ -1,0 +1,271 @@
+//! The structs and numbers of `include/zsseg.h`. Rust names are the C names.
+#![allow(non_camel_case_types)]
+
+use core::ffi::{c_char, c_void};
+
+/// Outcome of a call: `ZSSEG_OK` or one of the `ZSSEG_E_` numbers. Numbers are never reused.
+pub type zsseg_status_t = i32;
+
+/// The call did what it promised.
+pub const ZSSEG_OK: i32 = 0;
+/// A required pointer is NULL.
+pub const ZSSEG_E_NULL_POINTER: i32 = 1;
+/// A `struct_size` is smaller than the oldest version of the struct.
+pub const ZSSEG_E_STRUCT_SIZE: i32 = 2;
+/// An argument lies outside its documented range.
+pub const ZSSEG_E_INVALID_ARGUMENT: i32 = 3;
+/// The handle is closed, not initialised, or poisoned by an earlier ZSSEG_E_PANIC.
+pub const ZSSEG_E_INVALID_STATE: i32 = 4;
+/// The arena is smaller than zsseg_arena_size() says.
+pub const ZSSEG_E_ARENA_TOO_SMALL: i32 = 5;
+/// The arena does not start at a multiple of ZSSEG_ARENA_ALIGN.
+pub const ZSSEG_E_ARENA_ALIGNMENT: i32 = 6;
+/// A plane is too short for its width, height and stride.
+pub const ZSSEG_E_BUFFER_TOO_SMALL: i32 = 7;
+/// A stride is shorter than a row.
+pub const ZSSEG_E_STRIDE_TOO_SHORT: i32 = 8;
+/// An output overlaps the arena, the bundle, an input or another output.
+pub const ZSSEG_E_OVERLAP: i32 = 9;
+/// The frame has no pixels or exceeds the limits given at init.
+pub const ZSSEG_E_FRAME_SIZE: i32 = 10;
+/// The pixel format is not one of ZSSEG_FORMAT_*.
+pub const ZSSEG_E_PIXEL_FORMAT: i32 = 11;
+/// The bytes are not a bundle, or end too early.
+pub const ZSSEG_E_BUNDLE_FORMAT: i32 = 12;
+/// The bundle needs a newer version of this library.
+pub const ZSSEG_E_BUNDLE_VERSION: i32 = 13;
+/// A checksum of the bundle does not match.
+pub const ZSSEG_E_BUNDLE_CHECKSUM: i32 = 14;
+/// The bundle says something impossible.
+pub const ZSSEG_E_BUNDLE_CONTENT: i32 = 15;
+/// A hard limit of this library is exceeded.
+pub const ZSSEG_E_LIMIT_EXCEEDED: i32 = 16;
+/// This build or this bundle lacks what the call needs.
+pub const ZSSEG_E_UNSUPPORTED: i32 = 17;
+/// The network cannot be loaded; the text names the node and the reason.
+pub const ZSSEG_E_MODEL_LOAD: i32 = 18;
+/// The network failed while running.
+pub const ZSSEG_E_MODEL_RUN: i32 = 19;
+/// The network's shapes or types differ from what the bundle says.
+pub const ZSSEG_E_MODEL_SHAPE: i32 = 20;
+/// An internal error was caught. The handle is poisoned; other handles are not affected.
+pub const ZSSEG_E_PANIC: i32 = 21;
+/// A file could not be read or written. No function of this header returns it.
+pub const ZSSEG_E_IO: i32 = 22;
+
+/// Version of this interface. It grows when something is added; callers compiled against an
+/// older header keep working.
+pub const ZSSEG_ABI_VERSION: u32 = 1;
+/// Alignment of the arena's first byte, in bytes.
+pub const ZSSEG_ARENA_ALIGN: usize = 64;
+
+/// Capability: networks in ONNX form can be run (the tract engine is built in).
+pub const ZSSEG_CAPABILITY_TRACT: u32 = 1;
+/// Capability: the tract engine keeps the network and its activations on its own heap, outside
+/// the arena. Without this bit nothing is ever allocated.
+pub const ZSSEG_CAPABILITY_ENGINE_HEAP: u32 = 2;
+
+/// R, G, B bytes.
+pub const ZSSEG_FORMAT_RGB8: u32 = 1;
+/// B, G, R bytes.
+pub const ZSSEG_FORMAT_BGR8: u32 = 2;
+/// R, G, B, A bytes; alpha is ignored.
+pub const ZSSEG_FORMAT_RGBA8: u32 = 3;
+/// B, G, R, A bytes; alpha is ignored.
+pub const ZSSEG_FORMAT_BGRA8: u32 = 4;
+/// One brightness byte.
+pub const ZSSEG_FORMAT_GRAY8: u32 = 5;
+/// Y plane, then interleaved U, V at half width and height.
+pub const ZSSEG_FORMAT_NV12: u32 = 6;
+/// Y plane, then interleaved V, U at half width and height.
+pub const ZSSEG_FORMAT_NV21: u32 = 7;
+/// Y, U and V planes; U and V at half width and height.
+pub const ZSSEG_FORMAT_I420: u32 = 8;
+/// Y0, U, Y1, V for two pixels.
+pub const ZSSEG_FORMAT_YUYV: u32 = 9;
+/// U, Y0, V, Y1 for two pixels.
+pub const ZSSEG_FORMAT_UYVY: u32 = 10;
+
+/// YCbCr as in ITU-R BT.601.
+pub const ZSSEG_MATRIX_BT601: u32 = 0;
+/// YCbCr as in ITU-R BT.709.
+pub const ZSSEG_MATRIX_BT709: u32 = 1;
+/// Y 16..235, Cb and Cr 16..240.
+pub const ZSSEG_RANGE_LIMITED: u32 = 0;
+/// Y, Cb and Cr 0..255.
+pub const ZSSEG_RANGE_FULL: u32 = 1;
+
+/// One byte per pixel; at most 255 classes.
+pub const ZSSEG_LABELS_U8: u32 = 1;
+/// Two bytes per pixel, native byte order.
+pub const ZSSEG_LABELS_U16: u32 = 2;
+/// Label of a pixel without a class, one byte.
+pub const ZSSEG_UNLABELED_U8: u32 = 255;
+/// Label of a pixel without a class, two bytes.
+pub const ZSSEG_UNLABELED_U16: u32 = 65535;
+
+/// Channel planes one after another (NCHW with N = 1).
+pub const ZSSEG_LAYOUT_CHW: u32 = 0;
+/// Channels of a cell side by side (NHWC with N = 1).
+pub const ZSSEG_LAYOUT_HWC: u32 = 1;
+
+/// Features or logits come from the caller, through zsseg_segment_features().
+pub const ZSSEG_BACKBONE_EXTERNAL: u32 = 0;
+/// The bundle holds an ONNX network.
+pub const ZSSEG_BACKBONE_ONNX: u32 = 1;
+
+/// Class flag: labelled in training (otherwise known by its embedding only).
+pub const ZSSEG_CLASS_SEEN: u32 = 1;
+/// Class flag: stands for "none of the others".
+pub const ZSSEG_CLASS_BACKGROUND: u32 = 2;
+
+/// A segmenter. It lies inside the arena that was given to zsseg_init().
+pub struct zsseg_t {
+    _private: [u8; 0],
+}
+
+/// Why a call without a handle failed. Optional everywhere: NULL is allowed.
+#[repr(C)]
+pub struct zsseg_error_t {
+    /// sizeof(zsseg_error_t), set by the caller.
+    pub struct_size: u32,
+    /// The status that the call returned.
+    pub status: zsseg_status_t,
+    /// English text, NUL-terminated, shortened to fit; empty after success.
+    pub text: [c_char; 504],
+}
+
+/// What a segmenter must be ready for.
+#[repr(C)]
+pub struct zsseg_limits_t {
+    /// sizeof(zsseg_limits_t), set by the caller.
+    pub struct_size: u32,
+    /// Widest frame, in pixels: 1 to 16384.
+    pub max_frame_width: u32,
+    /// Highest frame, in pixels: 1 to 16384.
+    pub max_frame_height: u32,
+    /// Threads that the network may use: 1 to 64. Everything else runs on the caller's thread.
+    pub threads: u32,
+}
+
+/// What a bundle says about itself. Pointers lead into the bundle's bytes.
+#[repr(C)]
+pub struct zsseg_bundle_info_t {
+    /// sizeof(zsseg_bundle_info_t), set by the caller.
+    pub struct_size: u32,
+    /// Number of classes.
+    pub class_count: u32,
+    /// Name of the model, NUL-terminated UTF-8.
+    pub model_name: *const c_char,
+    /// SPDX expression of the weights' licence, NUL-terminated.
+    pub license: *const c_char,
+    /// Model card in Markdown, UTF-8, NOT NUL-terminated; NULL when there is none.
+    pub model_card: *const c_char,
+    /// Length of the model card, in bytes.
+    pub model_card_bytes: usize,
+    /// One of ZSSEG_BACKBONE_*.
+    pub backbone: u32,
+    /// Width of the network's input, in pixels.
+    pub input_width: u32,
+    /// Height of the network's input, in pixels.
+    pub input_height: u32,
+    /// Columns of the network's output.
+    pub grid_width: u32,
+    /// Rows of the network's output.
+    pub grid_height: u32,
+    /// Channels of the network's output: features, or one logit per class.
+    pub channels: u32,
+    /// One of ZSSEG_LAYOUT_*: order of the network's output.
+    pub output_layout: u32,
+    /// 1 when the bundle holds a classifier over features, 0 when the network gives logits.
+    pub has_classifier: u32,
+    /// SHA-256 over the bundle's table of sections: identifies the bundle.
+    pub sha256: [u8; 32],
+}
+
+/// One class of a bundle. Pointers lead into the bundle's bytes.
+#[repr(C)]
+pub struct zsseg_class_t {
+    /// sizeof(zsseg_class_t), set by the caller.
+    pub struct_size: u32,
+    /// ZSSEG_CLASS_* bits.
+    pub flags: u32,
+    /// NUL-terminated UTF-8, at most 63 bytes.
+    pub name: *const c_char,
+    /// Red, green, blue, 0.
+    pub color: [u8; 4],
+    /// Added to the class's logit.
+    pub bias: f32,
+}
+
+/// A camera frame, read in place.
+#[repr(C)]
+pub struct zsseg_image_t {
+    /// sizeof(zsseg_image_t), set by the caller.
+    pub struct_size: u32,
+    /// One of ZSSEG_FORMAT_*.
+    pub format: u32,
+    /// Width, in pixels.
+    pub width: u32,
+    /// Height, in pixels.
+    pub height: u32,
+    /// First byte of each plane; unused ones are ignored.
+    pub planes: [*const u8; 3],
+    /// Distance between rows of each plane, in bytes.
+    pub stride_bytes: [usize; 3],
+    /// Length of each plane, in bytes. The last row needs no padding.
+    pub plane_bytes: [usize; 3],
+    /// One of ZSSEG_MATRIX_*, for YCbCr formats.
+    pub color_matrix: u32,
+    /// One of ZSSEG_RANGE_*, for YCbCr formats.
+    pub color_range: u32,
+}
+
+/// Where a mask goes. Every plane has the frame's size. Written on ZSSEG_OK only.
+#[repr(C)]
+pub struct zsseg_output_t {
+    /// sizeof(zsseg_output_t), set by the caller.
+    pub struct_size: u32,
+    /// ZSSEG_LABELS_U8 or ZSSEG_LABELS_U16.
+    pub label_type: u32,
+    /// Class index of every pixel; ZSSEG_UNLABELED_* outside the network's view. Required; 2-byte
+    /// aligned for ZSSEG_LABELS_U16.
+    pub labels: *mut c_void,
+    /// Distance between rows, in bytes; even for ZSSEG_LABELS_U16.
+    pub labels_stride_bytes: usize,
+    /// Length of the plane, in bytes.
+    pub labels_bytes: usize,
+    /// Softmax probability of the winning class, 255 = 1; NULL when not wanted.
+    pub confidence: *mut u8,
+    /// Distance between rows, in bytes.
+    pub confidence_stride_bytes: usize,
+    /// Length of the plane, in bytes.
+    pub confidence_bytes: usize,
+    /// Probability of the winner minus that of the runner-up, 255 = 1; NULL when not wanted.
+    pub margin: *mut u8,
+    /// Distance between rows, in bytes.
+    pub margin_stride_bytes: usize,
+    /// Length of the plane, in bytes.
+    pub margin_bytes: usize,
+}
+
+/// A network's output: features, or logits for a bundle without a classifier.
+#[repr(C)]
+pub struct zsseg_features_t {
+    /// sizeof(zsseg_features_t), set by the caller.
+    pub struct_size: u32,
+    /// One of ZSSEG_LAYOUT_*.
+    pub layout: u32,
+    /// The values, 4-byte aligned.
+    pub data: *const f32,
+    /// Number of values: grid_height * grid_width * channels.
+    pub len: usize,
+    /// Rows.
+    pub grid_height: u32,
+    /// Columns.
+    pub grid_width: u32,
+    /// Values per cell.
+    pub channels: u32,
+    /// Always 0.
+    pub reserved: u32,
+}

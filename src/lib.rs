@@ -1,0 +1,40 @@
+//! Zero-shot semantic segmentation on edge devices: a camera frame goes in, a mask comes out, in
+//! a memory budget that is known before anything is loaded.
+//!
+//! The layers, each of which imports only those above it in this list:
+//!
+//! | layer | modules |
+//! |---|---|
+//! | L0 | [`status`], [`limits`] |
+//! | L1 | [`arena`], [`map`], [`spec`], [`trace`], [`math`] |
+//! | L2 | [`image`], [`head`], [`bundle`] |
+//! | L3 | [`backbone`] |
+//! | L4 | [`segmenter`], `viz`, `metrics` |
+//! | L5 | `ffi`, `convert`, `cli` |
+//!
+//! `no_std` without `alloc` up to and including the segmenter; `std` adds longer error texts,
+//! run-time detection of vector instructions and the bundle writer, `tract` adds the engine that
+//! runs ONNX networks.
+#![no_std]
+#![deny(missing_docs, unsafe_code)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
+#[cfg(any(feature = "std", test))]
+#[cfg_attr(test, macro_use)]
+extern crate std;
+
+pub mod arena;
+pub mod backbone;
+pub mod bundle;
+pub mod head;
+pub mod image;
+pub mod limits;
+pub mod map;
+pub mod math;
+pub mod segmenter;
+pub mod spec;
+pub mod status;
+pub mod trace;
+
+#[cfg(feature = "capi")]
+pub mod ffi;

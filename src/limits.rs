@@ -1,0 +1,93 @@
+//! Hard caps and checked products.
+//!
+//! A size that comes from outside (a bundle, a frame, a caller) passes through here once, before
+//! anything is computed from it; inside these caps no product of sizes overflows a `u64`, and the
+//! checked products catch the ones that overflow a 32-bit `usize`.
+
+use crate::status::{Result, Status};
+
+/// Longest side of a frame, in pixels.
+pub const MAX_FRAME_SIDE: u32 = 16_384;
+/// Longest side of a network's input, in pixels.
+pub const MAX_INPUT_SIDE: u32 = 4_096;
+/// Longest side of a network's output grid, in cells.
+pub const MAX_GRID_SIDE: u32 = 4_096;
+/// Most classes of a head.
+pub const MAX_CLASSES: u32 = 4_096;
+/// Most channels of a feature map.
+pub const MAX_FEATURES: u32 = 4_096;
+/// Largest bundle, in bytes.
+pub const MAX_BUNDLE_BYTES: u64 = 1 << 30;
+/// Most sections of a bundle.
+pub const MAX_SECTIONS: u32 = 64;
+/// Most threads an engine may be asked to use.
+pub const MAX_THREADS: u32 = 64;
+
+/// What a segmenter must be ready for. The arena's size follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Widest frame that will be handed in, in pixels: 1 to [`MAX_FRAME_SIDE`].
+    pub max_frame_width: u32,
+    /// Highest frame that will be handed in, in pixels: 1 to [`MAX_FRAME_SIDE`].
+    pub max_frame_height: u32,
+    /// Threads that the backbone may use: 1 to [`MAX_THREADS`]. Everything else is
+    /// single-threaded.
+    pub threads: u32,
+}
+
+impl Limits {
+    /// Limits for frames up to `width` x `height`, one thread.
+    pub const fn for_frames(width: u32, height: u32) -> Limits {
+        Limits { max_frame_width: width, max_frame_height: height, threads: 1 }
+    }
+
+    /// Checks the ranges stated at the fields.
+    pub fn check(&self) -> Result<()> {
+        in_range("max_frame_width", self.max_frame_width, 1, MAX_FRAME_SIDE)?;
+        in_range("max_frame_height", self.max_frame_height, 1, MAX_FRAME_SIDE)?;
+        in_range("threads", self.threads, 1, MAX_THREADS)
+    }
+}
+
+fn in_range(what: &'static str, value: u32, low: u32, high: u32) -> Result<()> {
+    if value < low {
+        return Err(Status::InvalidArgument.about(what).numbers(value.into(), low.into()));
+    }
+    if value > high {
+        return Err(Status::LimitExceeded.about(what).numbers(value.into(), high.into()));
+    }
+    Ok(())
+}
+
+/// Product of `factors`, or [`Status::LimitExceeded`] naming `what` when it leaves `usize`.
+pub fn product(what: &'static str, factors: &[usize]) -> Result<usize> {
+    let mut total: usize = 1;
+    for &factor in factors {
+        total = total.checked_mul(factor).ok_or(Status::LimitExceeded.about(what))?;
+    }
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn product_reports_overflow() {
+        assert_eq!(product("cells", &[3, 4, 5]).unwrap(), 60);
+        assert_eq!(product("cells", &[]).unwrap(), 1);
+        let error = product("cells", &[usize::MAX, 2]).unwrap_err();
+        assert_eq!(error.status(), Status::LimitExceeded);
+    }
+
+    #[test]
+    fn limits_are_checked_at_both_ends() {
+        assert!(Limits::for_frames(1, MAX_FRAME_SIDE).check().is_ok());
+        let zero = Limits::for_frames(0, 1).check().unwrap_err();
+        assert_eq!(zero.status(), Status::InvalidArgument);
+        let large = Limits::for_frames(1, MAX_FRAME_SIDE + 1).check().unwrap_err();
+        assert_eq!(large.status(), Status::LimitExceeded);
+        let threads = Limits { threads: 0, ..Limits::for_frames(1, 1) };
+        assert!(threads.check().is_err());
+    }
+}

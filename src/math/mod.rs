@@ -1,0 +1,6 @@
+//! Pure arithmetic: vectors, kernels, resampling taps.
+
+pub(crate) mod arch;
+pub mod kernels;
+pub mod lanes;
+pub mod resample;

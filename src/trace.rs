@@ -1,0 +1,35 @@
+//! Stage times by the caller's clock.
+//!
+//! The core has no clock of its own. With [`Clock::NONE`] every time is 0 and nothing is called.
+
+/// A monotonic clock that the caller provides.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Option<fn() -> u64>);
+
+impl Clock {
+    /// No clock.
+    pub const NONE: Clock = Clock(None);
+
+    /// A clock that returns nanoseconds since any fixed moment.
+    pub const fn new(now_ns: fn() -> u64) -> Clock {
+        Clock(Some(now_ns))
+    }
+
+    /// Nanoseconds since the clock's moment; 0 without a clock.
+    pub fn now_ns(&self) -> u64 {
+        self.0.map_or(0, |now_ns| now_ns())
+    }
+}
+
+/// Where the time of one frame went, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTimes {
+    /// Frame to network input: fetch, resize, normalise, quantise.
+    pub fetch_ns: u64,
+    /// The network.
+    pub backbone_ns: u64,
+    /// Features to logits on the grid.
+    pub head_ns: u64,
+    /// Logits on the grid to labels on the frame.
+    pub upsample_ns: u64,
+}

@@ -1,0 +1,7 @@
+//! Hostile bundles: every byte string gives a typed error or a usable model, never a panic.
+
+mod content;
+mod fixture;
+mod good;
+mod random;
+mod structure;

@@ -1,10 +1,10 @@
 //! One row of a frame, of any pixel format, as f32 pixels.
 //!
 //! A pixel is four floats, R G B and an unused one: one vector register, in which every later
-//! step of the resize works without shuffling (planar rows measured two to three times slower
-//! in the antialiased column pass). Values are 0 to 255 in full range, not rounded and clamped at both ends. Gray is repeated in
-//! the three channels, alpha is ignored. Chroma is read nearest: the pixels of a 2x2 (or 2x1)
-//! block share its sample.
+//! step of the resize works without shuffling (planar rows measured slower throughout). Values
+//! are 0 to 255 in full range, not rounded and clamped at both ends. Gray is repeated in the
+//! three channels, alpha is ignored. Chroma is read nearest: the pixels of a 2x2 (or 2x1) block
+//! share its sample.
 
 use super::format::{ColorMatrix, ColorRange, Image, PixelFormat};
 

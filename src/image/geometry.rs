@@ -156,7 +156,8 @@ mod tests {
         fn letterbox_fills_one_axis_and_keeps_the_ratio(
             w in 1u32..3000, h in 1u32..3000, iw in 1u32..900, ih in 1u32..900,
         ) {
-            let found = Geometry::new(Fit::Letterbox(Anchor::Center), w, h, &input(iw, ih)).unwrap();
+            let fit = Fit::Letterbox(Anchor::Center);
+            let found = Geometry::new(fit, w, h, &input(iw, ih)).unwrap();
             prop_assert!(found.x.content() == iw || found.y.content() == ih);
             let scale = (f64::from(iw) / f64::from(w)).min(f64::from(ih) / f64::from(h));
             for (place, side) in [(found.x, w), (found.y, h)] {
@@ -188,9 +189,9 @@ mod tests {
             max_w in 1u32..60, max_h in 1u32..60, iw in 1u32..20, ih in 1u32..20,
         ) {
             let filter = if cubic { Filter::Bicubic } else { Filter::Bilinear };
-            let announced = max_taps(
-                &preprocess(fit, filter, antialias), &input(iw, ih), &Limits::for_frames(max_w, max_h),
-            );
+            let limits = Limits::for_frames(max_w, max_h);
+            let announced =
+                max_taps(&preprocess(fit, filter, antialias), &input(iw, ih), &limits);
             let mut most = (0, 0);
             for (w, h) in (1..=max_w).flat_map(|w| (1..=max_h).map(move |h| (w, h))) {
                 let found = Geometry::new(fit, w, h, &input(iw, ih)).unwrap();

@@ -171,7 +171,8 @@ impl Taps {
     /// the others follow it. The first pixel never decreases with `output`, and all taps lie
     /// inside the frame. The weights add up to 1.
     pub fn write(&self, output: u32, weights_f32: &mut [f32]) -> u32 {
-        let (reach, first) = self.reach(output.min(self.content - 1));
+        let output = output.min(self.content - 1);
+        let (reach, first) = self.reach(output);
         let pixels = i64::from(first)..i64::from(first + self.count);
         let total: f64 = pixels.clone().map(|pixel| self.weight(output, &reach, pixel)).sum();
         for (weight, pixel) in weights_f32.iter_mut().zip(pixels) {

@@ -1,0 +1,1 @@
+"""Builds and measures the segmentation model that ships with zsseg."""

@@ -1,0 +1,219 @@
+//! Rewrites the quantised operators that tract has not: dequantise, compute in floats, quantise.
+//!
+//! onnxruntime's quantiser writes them between integer convolutions (its QOperator format). Where
+//! one follows another, the quantisation between them becomes one
+//! [`super::fake_quantize::FakeQuantize`].
+
+use super::guard::title;
+use super::load::load_refusal;
+use crate::status::Result;
+use std::format;
+use std::string::{String, ToString};
+use std::vec;
+use std::vec::Vec;
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto};
+
+/// Rewrites `graph`. If its output is written by a quantising node, the output becomes the
+/// dequantised tensor.
+pub(super) fn legalise(graph: &mut GraphProto) -> Result<()> {
+    let mut rewriter = Rewriter { nodes: Vec::with_capacity(graph.node.len()) };
+    for node in core::mem::take(&mut graph.node) {
+        rewriter.rewrite(node)?;
+    }
+    rewriter.dequantize_output(graph);
+    graph.node = rewriter.nodes;
+    Ok(())
+}
+
+/// Names of the tensors that an integer tensor comes with.
+#[derive(Clone, Debug)]
+struct Quantized {
+    tensor: String,
+    scale: String,
+    /// Empty if there is none.
+    zero_point: String,
+}
+
+struct Rewriter {
+    nodes: Vec<NodeProto>,
+}
+
+impl Rewriter {
+    fn rewrite(&mut self, node: NodeProto) -> Result<()> {
+        match &*node.op_type {
+            "QLinearAdd" => self.binary(&node, "Add"),
+            "QLinearMul" => self.binary(&node, "Mul"),
+            "QLinearSigmoid" => self.unary(&node, "Sigmoid"),
+            "QLinearLeakyRelu" => self.unary(&node, "LeakyRelu"),
+            "QLinearSoftmax" => self.unary(&node, "Softmax"),
+            "QLinearAveragePool" => self.unary(&node, "AveragePool"),
+            "QLinearGlobalAveragePool" => self.unary(&node, "GlobalAveragePool"),
+            "QLinearConcat" => self.concat(&node),
+            "QGemm" => self.gemm(&node),
+            _ => {
+                self.nodes.push(node);
+                Ok(())
+            }
+        }
+    }
+
+    /// Inputs: a, scale, zero point, b, scale, zero point, result's scale and zero point.
+    fn binary(&mut self, node: &NodeProto, operator: &str) -> Result<()> {
+        let a = self.dequantize(node, quantized(node, 0)?, None);
+        let b = self.dequantize(node, quantized(node, 3)?, None);
+        self.compute(node, operator, vec![a, b], Vec::new(), 6)
+    }
+
+    /// Inputs: x, scale, zero point, result's scale and zero point.
+    fn unary(&mut self, node: &NodeProto, operator: &str) -> Result<()> {
+        if integer(node, "channels_last").unwrap_or(0) != 0 {
+            return Err(load_refusal(&format!("{}: channels_last is not supported", title(node))));
+        }
+        let x = self.dequantize(node, quantized(node, 0)?, None);
+        let quantizing_only = ["channels_last", "opset"];
+        let attributes = node.attribute.iter().filter(|one| !quantizing_only.contains(&&*one.name));
+        self.compute(node, operator, vec![x], attributes.cloned().collect(), 3)
+    }
+
+    /// Inputs: result's scale and zero point, then each x with its scale and zero point.
+    fn concat(&mut self, node: &NodeProto) -> Result<()> {
+        let mut inputs = Vec::new();
+        for first in (2..node.input.len()).step_by(3) {
+            inputs.push(self.dequantize(node, quantized(node, first)?, None));
+        }
+        self.compute(node, "Concat", inputs, node.attribute.clone(), 0)
+    }
+
+    /// Inputs: a, scale, zero point, b, scale, zero point, and optionally the i32 bias in steps
+    /// of the product of both scales and `alpha`, result's scale, zero point.
+    fn gemm(&mut self, node: &NodeProto) -> Result<()> {
+        let (a, b) = (quantized(node, 0)?, quantized(node, 3)?);
+        let (a_scale, b_scale) = (a.scale.clone(), b.scale.clone());
+        // One scale per column of the product.
+        let columns = i64::from(integer(node, "transB").unwrap_or(0) == 0);
+        let mut inputs = vec![
+            self.dequantize(node, a, None),
+            self.dequantize(node, b, Some(attribute("axis", AttributeType::Int, columns, 0.0))),
+        ];
+        if let Some(bias) = input(node, 6) {
+            let to_f32 = attribute("to", AttributeType::Int, 1, 0.0);
+            let steps = self.push(node, "Cast", vec![bias.into()], vec![to_f32]);
+            let step = self.push(node, "Mul", vec![a_scale, b_scale], Vec::new());
+            let bias = self.push(node, "Mul", vec![steps, step], Vec::new());
+            let alpha = node.attribute.iter().find(|one| one.name == "alpha");
+            let alpha = alpha.map_or(1.0, |one| one.f);
+            let value = attribute("value_float", AttributeType::Float, 0, alpha);
+            let alpha = self.push(node, "Constant", Vec::new(), vec![value]);
+            inputs.push(self.push(node, "Mul", vec![bias, alpha], Vec::new()));
+        }
+        self.compute(node, "Gemm", inputs, node.attribute.clone(), 7)
+    }
+
+    /// Appends the float operator and the quantisation of its result, whose scale is the input
+    /// number `scale`; without one the result stays in floats.
+    fn compute(
+        &mut self,
+        node: &NodeProto,
+        operator: &str,
+        inputs: Vec<String>,
+        attributes: Vec<AttributeProto>,
+        scale: usize,
+    ) -> Result<()> {
+        let Some(result) = node.output.first() else {
+            return Err(load_refusal(&format!("{} has no output", title(node))));
+        };
+        let Some(scale_name) = input(node, scale) else {
+            let float = self.push(node, operator, inputs, attributes);
+            self.rename_last(float, result);
+            return Ok(());
+        };
+        let float = self.push(node, operator, inputs, attributes);
+        let mut inputs = vec![float, scale_name.to_string()];
+        inputs.extend(input(node, scale + 1).map(String::from));
+        let integer = self.push(node, "QuantizeLinear", inputs, Vec::new());
+        self.rename_last(integer, result);
+        Ok(())
+    }
+
+    fn dequantize(
+        &mut self,
+        node: &NodeProto,
+        source: Quantized,
+        axis: Option<AttributeProto>,
+    ) -> String {
+        let mut inputs = vec![source.tensor, source.scale];
+        inputs.extend(Some(source.zero_point).filter(|name| !name.is_empty()));
+        self.push(node, "DequantizeLinear", inputs, axis.into_iter().collect())
+    }
+
+    /// Appends a node and names its output after the node it is part of.
+    fn push(
+        &mut self,
+        origin: &NodeProto,
+        operator: &str,
+        input: Vec<String>,
+        attribute: Vec<AttributeProto>,
+    ) -> String {
+        // The control character keeps the name apart from those of the model.
+        let stem = origin.output.first().map_or("", |output| output);
+        let name = format!("{stem}\u{1}{operator}{}", self.nodes.len());
+        self.nodes.push(NodeProto {
+            name: name.clone(),
+            op_type: operator.into(),
+            input,
+            output: vec![name.clone()],
+            attribute,
+            ..NodeProto::default()
+        });
+        name
+    }
+
+    fn rename_last(&mut self, from: String, to: &str) {
+        let last = self.nodes.last_mut().filter(|last| last.output == [from]);
+        if let Some(last) = last {
+            last.output = vec![to.into()];
+        }
+    }
+
+    fn dequantize_output(&mut self, graph: &mut GraphProto) {
+        let Some(output) = graph.output.first_mut() else { return };
+        let writer = self.nodes.iter().find(|node| node.output.contains(&output.name));
+        let Some(writer) = writer.cloned() else { return };
+        let scale = match &*writer.op_type {
+            "QuantizeLinear" => 1,
+            "QLinearConv" | "QLinearMatMul" => 6,
+            _ => return,
+        };
+        let Some(scale_name) = input(&writer, scale) else { return };
+        let source = Quantized {
+            tensor: output.name.clone(),
+            scale: scale_name.into(),
+            zero_point: input(&writer, scale + 1).unwrap_or("").into(),
+        };
+        output.name = self.dequantize(&writer, source, None);
+    }
+}
+
+/// The name of an input that is there.
+fn input(node: &NodeProto, index: usize) -> Option<&str> {
+    node.input.get(index).map(|name| &**name).filter(|name| !name.is_empty())
+}
+
+/// The tensor at input `first` with the scale and zero point that follow it.
+fn quantized(node: &NodeProto, first: usize) -> Result<Quantized> {
+    let (Some(tensor), Some(scale)) = (input(node, first), input(node, first + 1)) else {
+        let text = format!("{}: {} lacks an input", title(node), node.op_type);
+        return Err(load_refusal(&text));
+    };
+    let zero_point = input(node, first + 2).unwrap_or("");
+    Ok(Quantized { tensor: tensor.into(), scale: scale.into(), zero_point: zero_point.into() })
+}
+
+fn integer(node: &NodeProto, name: &str) -> Option<i64> {
+    node.attribute.iter().find(|one| one.name == name).map(|one| one.i)
+}
+
+fn attribute(name: &str, kind: AttributeType, i: i64, f: f32) -> AttributeProto {
+    AttributeProto { name: name.into(), r#type: kind as i32, i, f, ..AttributeProto::default() }
+}

@@ -1,0 +1,192 @@
+//! tract's pipeline: from the bytes of an ONNX model to an execution plan.
+
+use super::fake_quantize::emulate;
+use super::{Options, coverage, cut, guard, legalise, quantize, resize};
+use crate::backbone::Coverage;
+use crate::limits::{MAX_THREADS, product};
+use crate::map::Layout;
+use crate::spec::InputType;
+use crate::status::{Error, Result, Status};
+use std::format;
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+use tract_core::prelude::*;
+use tract_core::runtime::RunOptions;
+use tract_core::transform::get_transform;
+use tract_linalg::multithread::Executor;
+use tract_onnx::Onnx;
+use tract_onnx::pb::ModelProto;
+use tract_onnx::tract_hir::infer::InferenceModelExt;
+
+/// Largest tensor that a network may have, in bytes.
+const MAX_TENSOR_BYTES: u64 = 1 << 31;
+/// Longest text of an error.
+const MAX_TEXT_BYTES: usize = 400;
+
+/// What loading gives.
+pub(super) struct Loaded {
+    /// The plan with its buffers.
+    pub(super) state: TypedSimpleState,
+    /// A zeroed input.
+    pub(super) input: Arc<Tensor>,
+    /// What the plan computes in integers.
+    pub(super) coverage: Coverage,
+}
+
+/// Loads `onnx`; the errors are those of [`super::TractBackbone::load`].
+pub(super) fn load(onnx: &[u8], options: &Options<'_>) -> Result<Loaded> {
+    options.input.check()?;
+    if options.threads == 0 || options.threads > MAX_THREADS {
+        let error = Status::InvalidArgument.about("threads of the engine");
+        return Err(error.numbers(options.threads.into(), MAX_THREADS.into()));
+    }
+    let typed = prepare(onnx, options)?;
+    check_output(&typed, options)?;
+    let coverage = coverage::of(&typed).map_err(|error| load_error(&error))?;
+    let state = plan(typed, options.threads).map_err(|error| load_error(&error))?;
+    let input = Tensor::zero_dt(datum_type(options.input.element), &input_shape(options));
+    let input = input.map_err(|error| load_error(&error))?;
+    Ok(Loaded { state, input: Arc::new(input), coverage })
+}
+
+/// Sides of the output; the errors are those of [`super::TractBackbone::output_shape`].
+pub(super) fn output_shape(onnx: &[u8], options: &Options<'_>) -> Result<Vec<usize>> {
+    options.input.check()?;
+    let typed = prepare(onnx, options)?;
+    let fact = typed.output_fact(0).map_err(|error| load_error(&error))?;
+    match fact.shape.as_concrete() {
+        Some(shape) => Ok(shape.to_vec()),
+        None => Err(load_refusal("the output has no fixed shape")),
+    }
+}
+
+/// Every step up to tract's decluttered graph.
+fn prepare(onnx: &[u8], options: &Options<'_>) -> Result<TypedModel> {
+    let framework = framework();
+    let mut model = guard::parse(&framework, onnx)?;
+    cut::cut(&mut model.graph, options)?;
+    legalise::legalise(&mut model.graph)?;
+    guard::check(&framework, &model.graph)?;
+    typed_model(&framework, &model.into_proto(), options)
+}
+
+/// tract's ONNX front end with this library's quantisation operators in place of its own.
+fn framework() -> Onnx {
+    let mut framework = tract_onnx::onnx().with_ignore_output_types(true);
+    quantize::register(&mut framework.op_register);
+    framework
+}
+
+/// The decluttered model with its quantised activations as `options.precision` says.
+fn typed_model(framework: &Onnx, proto: &ModelProto, options: &Options<'_>) -> Result<TypedModel> {
+    let build = || -> TractResult<TypedModel> {
+        let mut model = framework.parse(proto, None)?.model;
+        let shape = input_shape(options);
+        model.set_input_fact(0, datum_type(options.input.element).fact(shape).into())?;
+        model.into_typed()
+    };
+    let mut model = build().map_err(|error| load_error(&error))?;
+    check_sizes(&model)?;
+    let finish = |model: &mut TypedModel| -> TractResult<()> {
+        emulate(model, options.precision)?;
+        model.declutter()?;
+        // Decluttering moves reshapes from between a quantisation and its dequantisation.
+        emulate(model, options.precision)
+    };
+    finish(&mut model).map_err(|error| load_error(&error))?;
+    Ok(model)
+}
+
+fn plan(mut model: TypedModel, threads: u32) -> TractResult<TypedSimpleState> {
+    // tract's depthwise convolutions are several times faster with the channels last.
+    if let Some(channels_last) = get_transform("conv_nhwc")? {
+        channels_last.transform(&mut model)?;
+        model.declutter()?;
+    }
+    resize::replace(&mut model)?;
+    // Always explicit: otherwise the plan would follow a default of the whole process.
+    let executor = match threads {
+        0 | 1 => Executor::SingleThread,
+        threads => Executor::multithread(threads as usize),
+    };
+    let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
+    let model = model.into_optimized()?;
+    TypedSimplePlan::new_with_options(model, &options)?.spawn()
+}
+
+/// `[1, 3, height, width]` or `[1, height, width, 3]`.
+pub(super) fn input_shape(options: &Options<'_>) -> [usize; 4] {
+    let (height, width) = (options.input.height as usize, options.input.width as usize);
+    match options.input.layout {
+        Layout::Chw => [1, 3, height, width],
+        Layout::Hwc => [1, height, width, 3],
+    }
+}
+
+fn datum_type(element: InputType) -> DatumType {
+    match element {
+        InputType::F32 => DatumType::F32,
+        InputType::U8(_) => DatumType::U8,
+        InputType::I8(_) => DatumType::I8,
+    }
+}
+
+/// Refuses models with a tensor that is symbolic or larger than [`MAX_TENSOR_BYTES`].
+fn check_sizes(model: &TypedModel) -> Result<()> {
+    for node in model.nodes() {
+        for output in &node.outputs {
+            let Some(shape) = output.fact.shape.as_concrete() else { continue };
+            let elements = product("tensor of the network", shape)?;
+            let bytes = (elements as u64).saturating_mul(output.fact.datum_type.size_of() as u64);
+            if bytes > MAX_TENSOR_BYTES {
+                let error = Status::LimitExceeded.about("tensor of the network");
+                return Err(error.text(format!("{} has {bytes} bytes", node.name)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_output(model: &TypedModel, options: &Options<'_>) -> Result<()> {
+    let grid = [options.grid_height as usize, options.grid_width as usize];
+    let (channels, [height, width]) = (options.channels as usize, grid);
+    let wanted = match options.output_layout {
+        Layout::Chw => [1, channels, height, width],
+        Layout::Hwc => [1, height, width, channels],
+    };
+    let fact = model.output_fact(0).map_err(|error| load_error(&error))?;
+    if fact.datum_type == DatumType::F32 && fact.shape.as_concrete() == Some(&wanted[..]) {
+        return Ok(());
+    }
+    let text = format!("found {fact:?}, wanted {wanted:?} F32");
+    Err(Status::ModelShape.about("network's output").text(shorten(&text)))
+}
+
+/// A model that is refused for `reason`.
+pub(super) fn load_refusal(reason: &str) -> Error {
+    Status::ModelLoad.about("network").text(shorten(reason))
+}
+
+fn load_error(error: &TractError) -> Error {
+    tract_error(Status::ModelLoad, "loading the network", error)
+}
+
+/// An error with the whole chain of tract's reasons on one line.
+pub(super) fn tract_error(status: Status, what: &'static str, error: &TractError) -> Error {
+    status.about(what).text(shorten(&format!("{error:#}")))
+}
+
+/// `text` on one line, cut to [`MAX_TEXT_BYTES`].
+fn shorten(text: &str) -> String {
+    let mut line = String::new();
+    for character in text.split_whitespace().flat_map(|word| " ".chars().chain(word.chars())) {
+        if line.len() + character.len_utf8() > MAX_TEXT_BYTES - 4 {
+            return line + " ...";
+        }
+        if !(line.is_empty() && character == ' ') {
+            line.push(if character.is_control() { '/' } else { character });
+        }
+    }
+    line
+}

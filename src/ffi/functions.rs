@@ -56,11 +56,12 @@ pub unsafe extern "C" fn zsseg_bundle_verify(
     unsafe { report(result, error) }
 }
 
-/// Describes a bundle. Checksums are not compared: see zsseg_bundle_verify().
+/// Describes a bundle. The checksums of its sections are not compared: see
+/// zsseg_bundle_verify().
 ///
 /// # Safety
-/// `bundle` leads to `bundle_bytes` readable bytes that outlive the use of the pointers in
-/// `info`.
+/// `bundle` leads to `bundle_bytes` readable bytes, which outlive the use of the
+/// pointers in `info`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_bundle_info(
     bundle: *const c_void,
@@ -112,10 +113,11 @@ fn layout_code(layout: Layout) -> u32 {
 }
 
 /// Describes class `index` of a bundle; its index is its label in masks.
+/// ZSSEG_E_INVALID_ARGUMENT when there are not that many. Checksums are not compared.
 ///
 /// # Safety
-/// `bundle` leads to `bundle_bytes` readable bytes that outlive the use of the pointers in
-/// `info`.
+/// `bundle` leads to `bundle_bytes` readable bytes, which outlive the use of the
+/// pointers in `info`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_bundle_class(
     bundle: *const c_void,
@@ -150,7 +152,7 @@ pub unsafe extern "C" fn zsseg_bundle_class(
 /// Known before anything is loaded; one byte less is an error there.
 ///
 /// # Safety
-/// `bundle` leads to `bundle_bytes` readable bytes; the other pointers are NULL or valid.
+/// `bundle` leads to `bundle_bytes` readable bytes; the others are NULL or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_arena_size(
     bundle: *const c_void,
@@ -180,12 +182,14 @@ fn arena_need(bundle: &Bundle<'_>, limits: &Limits) -> Result<usize> {
 }
 
 /// Verifies the bundle, loads its network and sets up a segmenter inside `arena`, which starts
-/// at a multiple of ZSSEG_ARENA_ALIGN. `*handle` is written on ZSSEG_OK only. The bundle's bytes
-/// and the arena must stay in place until zsseg_close().
+/// at a multiple of ZSSEG_ARENA_ALIGN. `*handle` is written on ZSSEG_OK only; after an error
+/// there is nothing to close and the arena may be used again. The bundle's bytes and the arena
+/// must stay in place until zsseg_close(). Of an arena larger than needed only the first
+/// zsseg_arena_size() bytes are touched.
 ///
 /// # Safety
-/// `bundle` leads to `bundle_bytes` readable bytes, `arena` to `arena_bytes` writable ones; the
-/// other pointers are NULL or valid.
+/// `bundle` leads to `bundle_bytes` readable bytes, `arena` to `arena_bytes` writable
+/// ones; the others are NULL or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_init(
     bundle: *const c_void,
@@ -261,11 +265,13 @@ unsafe fn with_handle(
     unsafe { &mut *handle.cast::<Handle>() }.enter(call)
 }
 
-/// Segments one frame. `output` is written on ZSSEG_OK only.
+/// Segments one frame. The planes of `output` are written on ZSSEG_OK only, and of them only
+/// the pixels: never the bytes between rows. ZSSEG_E_UNSUPPORTED when the bundle holds no
+/// network.
 ///
 /// # Safety
-/// `handle` came from zsseg_init() and no other thread uses it; `image` and `output` describe
-/// memory that exists.
+/// `handle` came from zsseg_init() and no other thread uses it; `image` and
+/// `output` describe memory that exists.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_segment(
     handle: *mut zsseg_t,
@@ -288,11 +294,12 @@ pub unsafe extern "C" fn zsseg_segment(
 }
 
 /// Segments a frame of `width` x `height` pixels whose features (or logits) the caller computed,
-/// for example on an NPU, after the preprocessing that the bundle states.
+/// for example on an NPU, after the preprocessing that the bundle states. Works with every
+/// bundle, also with one that holds a network. Outputs as for zsseg_segment().
 ///
 /// # Safety
-/// `handle` came from zsseg_init() and no other thread uses it; `features` and `output` describe
-/// memory that exists.
+/// `handle` came from zsseg_init() and no other thread uses it; `features` and
+/// `output` describe memory that exists.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_segment_features(
     handle: *mut zsseg_t,
@@ -315,11 +322,12 @@ pub unsafe extern "C" fn zsseg_segment_features(
     unsafe { with_handle(handle, call) }
 }
 
-/// The network's output for the latest frame. `features->data` stays valid until the next call
-/// with this handle that segments.
+/// The network's output for the latest frame of zsseg_segment(). `features->data` stays valid
+/// until the next call with this handle that segments or closes.
 ///
 /// # Safety
-/// `handle` came from zsseg_init() and no other thread uses it; `features` is NULL or valid.
+/// `handle` came from zsseg_init() and no other thread uses it; `features` is NULL
+/// or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_features(
     handle: *mut zsseg_t,
@@ -346,11 +354,12 @@ pub unsafe extern "C" fn zsseg_features(
 }
 
 /// Copies the text of the latest error of this handle, shortened to fit and always
-/// NUL-terminated; empty when the latest call succeeded.
+/// NUL-terminated; empty when the latest call that works on frames succeeded. 504 bytes hold
+/// every text.
 ///
 /// # Safety
-/// `handle` came from zsseg_init() and no other thread uses it; `text` leads to `text_bytes`
-/// writable bytes.
+/// `handle` came from zsseg_init() and no other thread uses it; `text` leads to
+/// `text_bytes` writable bytes, at least 1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_last_error(
     handle: *const zsseg_t,
@@ -382,7 +391,8 @@ pub unsafe extern "C" fn zsseg_last_error(
 /// Bytes of the arena in use. They never change after zsseg_init() and equal zsseg_arena_size().
 ///
 /// # Safety
-/// `handle` came from zsseg_init() and no other thread uses it; `arena_bytes` is NULL or valid.
+/// `handle` came from zsseg_init() and no other thread uses it; `arena_bytes` is
+/// NULL or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_arena_peak(
     handle: *const zsseg_t,
@@ -404,7 +414,9 @@ pub unsafe extern "C" fn zsseg_arena_peak(
 
 /// Closes a handle. The engine's own heap, if it has one, is given back; the arena and the
 /// bundle are the caller's again. Builds without ZSSEG_CAPABILITY_ENGINE_HEAP have nothing to
-/// give back, so there the call may be left out.
+/// give back, so there the call may be left out. As long as the arena's bytes stay as they are,
+/// every later call with the handle, a second zsseg_close() included, gives
+/// ZSSEG_E_INVALID_STATE.
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it.

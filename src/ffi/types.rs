@@ -10,7 +10,7 @@ pub type zsseg_status_t = i32;
 pub const ZSSEG_OK: i32 = 0;
 /// A required pointer is NULL.
 pub const ZSSEG_E_NULL_POINTER: i32 = 1;
-/// A `struct_size` is smaller than the oldest version of the struct.
+/// A `struct_size` is smaller than the oldest version of the struct or larger than this library's.
 pub const ZSSEG_E_STRUCT_SIZE: i32 = 2;
 /// An argument lies outside its documented range.
 pub const ZSSEG_E_INVALID_ARGUMENT: i32 = 3;
@@ -124,7 +124,8 @@ pub struct zsseg_t {
     _private: [u8; 0],
 }
 
-/// Why a call without a handle failed. Optional everywhere: NULL is allowed.
+/// Why a call without a handle failed. Optional everywhere: NULL is allowed, and one with a wrong
+/// `struct_size` is left alone.
 #[repr(C)]
 pub struct zsseg_error_t {
     /// sizeof(zsseg_error_t), set by the caller.
@@ -198,7 +199,7 @@ pub struct zsseg_class_t {
     pub bias: f32,
 }
 
-/// A camera frame, read in place.
+/// A camera frame, read in place. Odd sides are legal: half of 5 pixels is 3 samples.
 #[repr(C)]
 pub struct zsseg_image_t {
     /// sizeof(zsseg_image_t), set by the caller.

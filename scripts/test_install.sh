@@ -1,0 +1,89 @@
+#!/bin/bash
+# Installs into a temporary folder, moves it, and builds against it as users do, with pkg-config
+# and with CMake: scripts/test_install.sh LIBDIR
+#
+# TINY_BUNDLE as for scripts/test_c.sh.
+set -eu
+
+if [ $# -ne 1 ]; then
+    echo "usage: scripts/test_install.sh LIBDIR" >&2
+    exit 2
+fi
+root=$(cd "$(dirname "$0")/.." && pwd)
+libraries=$(realpath "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$root"
+
+tiny=${TINY_BUNDLE:-}
+if [ -z "$tiny" ]; then
+    tiny=$work/tiny.zsb
+    CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/tiny cargo run --quiet --locked \
+        --no-default-features --features std --example write_tiny_bundle -- "$tiny"
+fi
+tiny=$(realpath "$tiny")
+
+# installed NAME: with spaces in the path, and moved after the installation.
+installed() {
+    scripts/install.sh "$work/first $1" "$libraries" >&2
+    mv "$work/first $1" "$work/moved $1"
+    echo "$work/moved $1"
+}
+both=$(installed both)
+static=$(WITHOUT_SHARED=1 installed static)
+example=bindings/c/examples/list_classes.c
+
+says_tiny() { "$@" "$tiny" | grep -q '^model    tiny$'; }
+needs_shared() { readelf -d "$1" | grep -q 'NEEDED.*libzsseg'; }
+not() { ! "$@"; } # a bare ! does not stop a script under set -e
+stack_is_plain() { readelf -lW "$1" | grep GNU_STACK | grep -qv 'RWE'; }
+
+# pkg-config quotes what needs it, so its words are the shell's to read.
+with_pkg_config() { # PREFIX OUT
+    local flags
+    flags=$(PKG_CONFIG_PATH="$1/lib/pkgconfig" pkg-config --cflags --libs --static zsseg)
+    eval "gcc -std=c99 $example -o $2 $flags"
+}
+with_pkg_config "$static" "$work/pc-static"
+says_tiny "$work/pc-static"
+not needs_shared "$work/pc-static"
+stack_is_plain "$work/pc-static"
+echo "ok      pkg-config, static"
+with_pkg_config "$both" "$work/pc-shared"
+says_tiny env LD_LIBRARY_PATH="$both/lib" "$work/pc-shared"
+needs_shared "$work/pc-shared"
+echo "ok      pkg-config, shared"
+
+mkdir "$work/app"
+cp "$example" bindings/c/examples/file.h "$work/app/"
+cat >"$work/app/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.13)
+project(app LANGUAGES C)
+add_executable(app list_classes.c)
+add_executable(app_shared list_classes.c)
+find_package(zsseg 0.1 REQUIRED)
+target_link_libraries(app zsseg::zsseg)
+target_link_libraries(app_shared zsseg::shared)
+END
+cmake_quiet() { cmake "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }; }
+cmake_quiet -S "$work/app" -B "$work/app/build" -DCMAKE_PREFIX_PATH="$both"
+cmake_quiet --build "$work/app/build"
+says_tiny "$work/app/build/app"
+not needs_shared "$work/app/build/app"
+stack_is_plain "$work/app/build/app"
+says_tiny "$work/app/build/app_shared"
+needs_shared "$work/app/build/app_shared"
+echo "ok      CMake, zsseg::zsseg and zsseg::shared"
+
+sed -i 's/find_package(zsseg 0.1 /find_package(zsseg 99 /' "$work/app/CMakeLists.txt"
+if cmake_quiet -S "$work/app" -B "$work/app/other" -DCMAKE_PREFIX_PATH="$both" 2>/dev/null; then
+    echo "find_package(zsseg 99) was satisfied" >&2
+    exit 1
+fi
+echo "ok      CMake refuses another version"
+
+cmake_quiet -S bindings/c -B "$work/examples" -DCMAKE_PREFIX_PATH="$both"
+cmake_quiet --build "$work/examples"
+says_tiny "$work/examples/list_classes"
+echo "ok      bindings/c/CMakeLists.txt"
+echo "5 passed, 0 failed"

@@ -1,0 +1,94 @@
+/*
+ * The layout of every struct, checked by the compiler. Valid as C99, C11 and C++11, and on 32-bit
+ * targets; nothing here runs. A change of a number here is a change of the ABI.
+ */
+#include "zsseg.h"
+
+#if defined(__cplusplus)
+#define HOLDS(name, condition) static_assert(condition, #name)
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define HOLDS(name, condition) _Static_assert(condition, #name)
+#else
+#define HOLDS(name, condition) typedef char holds_##name[(condition) ? 1 : -1]
+#endif
+
+/* The number for 64-bit pointers and the one for 32-bit pointers. */
+#define PICK(wide, narrow) (sizeof(void *) == 8 ? (wide) : (narrow))
+
+#define SIZE(type, wide, narrow) HOLDS(type, sizeof(type) == PICK(wide, narrow))
+#define OFFSET(type, field, wide, narrow) \
+    HOLDS(type##_##field, offsetof(type, field) == PICK(wide, narrow))
+
+HOLDS(pointer, sizeof(void *) == 8 || sizeof(void *) == 4);
+HOLDS(size, sizeof(size_t) == sizeof(void *));
+HOLDS(float32, sizeof(float) == 4);
+HOLDS(status, sizeof(zsseg_status_t) == 4);
+
+SIZE(zsseg_error_t, 512, 512);
+OFFSET(zsseg_error_t, struct_size, 0, 0);
+OFFSET(zsseg_error_t, status, 4, 4);
+OFFSET(zsseg_error_t, text, 8, 8);
+
+SIZE(zsseg_limits_t, 16, 16);
+OFFSET(zsseg_limits_t, struct_size, 0, 0);
+OFFSET(zsseg_limits_t, max_frame_width, 4, 4);
+OFFSET(zsseg_limits_t, max_frame_height, 8, 8);
+OFFSET(zsseg_limits_t, threads, 12, 12);
+
+SIZE(zsseg_bundle_info_t, 104, 88);
+OFFSET(zsseg_bundle_info_t, struct_size, 0, 0);
+OFFSET(zsseg_bundle_info_t, class_count, 4, 4);
+OFFSET(zsseg_bundle_info_t, model_name, 8, 8);
+OFFSET(zsseg_bundle_info_t, license, 16, 12);
+OFFSET(zsseg_bundle_info_t, model_card, 24, 16);
+OFFSET(zsseg_bundle_info_t, model_card_bytes, 32, 20);
+OFFSET(zsseg_bundle_info_t, backbone, 40, 24);
+OFFSET(zsseg_bundle_info_t, input_width, 44, 28);
+OFFSET(zsseg_bundle_info_t, input_height, 48, 32);
+OFFSET(zsseg_bundle_info_t, grid_width, 52, 36);
+OFFSET(zsseg_bundle_info_t, grid_height, 56, 40);
+OFFSET(zsseg_bundle_info_t, channels, 60, 44);
+OFFSET(zsseg_bundle_info_t, output_layout, 64, 48);
+OFFSET(zsseg_bundle_info_t, has_classifier, 68, 52);
+OFFSET(zsseg_bundle_info_t, sha256, 72, 56);
+
+SIZE(zsseg_class_t, 24, 20);
+OFFSET(zsseg_class_t, struct_size, 0, 0);
+OFFSET(zsseg_class_t, flags, 4, 4);
+OFFSET(zsseg_class_t, name, 8, 8);
+OFFSET(zsseg_class_t, color, 16, 12);
+OFFSET(zsseg_class_t, bias, 20, 16);
+
+SIZE(zsseg_image_t, 96, 60);
+OFFSET(zsseg_image_t, struct_size, 0, 0);
+OFFSET(zsseg_image_t, format, 4, 4);
+OFFSET(zsseg_image_t, width, 8, 8);
+OFFSET(zsseg_image_t, height, 12, 12);
+OFFSET(zsseg_image_t, planes, 16, 16);
+OFFSET(zsseg_image_t, stride_bytes, 40, 28);
+OFFSET(zsseg_image_t, plane_bytes, 64, 40);
+OFFSET(zsseg_image_t, color_matrix, 88, 52);
+OFFSET(zsseg_image_t, color_range, 92, 56);
+
+SIZE(zsseg_output_t, 80, 44);
+OFFSET(zsseg_output_t, struct_size, 0, 0);
+OFFSET(zsseg_output_t, label_type, 4, 4);
+OFFSET(zsseg_output_t, labels, 8, 8);
+OFFSET(zsseg_output_t, labels_stride_bytes, 16, 12);
+OFFSET(zsseg_output_t, labels_bytes, 24, 16);
+OFFSET(zsseg_output_t, confidence, 32, 20);
+OFFSET(zsseg_output_t, confidence_stride_bytes, 40, 24);
+OFFSET(zsseg_output_t, confidence_bytes, 48, 28);
+OFFSET(zsseg_output_t, margin, 56, 32);
+OFFSET(zsseg_output_t, margin_stride_bytes, 64, 36);
+OFFSET(zsseg_output_t, margin_bytes, 72, 40);
+
+SIZE(zsseg_features_t, 40, 32);
+OFFSET(zsseg_features_t, struct_size, 0, 0);
+OFFSET(zsseg_features_t, layout, 4, 4);
+OFFSET(zsseg_features_t, data, 8, 8);
+OFFSET(zsseg_features_t, len, 16, 12);
+OFFSET(zsseg_features_t, grid_height, 24, 16);
+OFFSET(zsseg_features_t, grid_width, 28, 20);
+OFFSET(zsseg_features_t, channels, 32, 24);
+OFFSET(zsseg_features_t, reserved, 36, 28);

@@ -1,0 +1,105 @@
+/* Two handles on two threads, sharing one bundle, give what they give one after the other. */
+#define _POSIX_C_SOURCE 200112L
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "tests.h"
+
+/* One thread's work. Checks count in main's numbers, so threads only note what they saw. */
+struct worker {
+    zsseg_t *handle;
+    const struct fixture *fixture;
+    unsigned seed;
+    unsigned turns;
+    struct planes planes;
+    int good;
+};
+
+static void *work_on_features(void *argument)
+{
+    struct worker *worker = argument;
+    struct bytes values = features_new(worker->seed);
+    zsseg_features_t features = features_of(values);
+    zsseg_output_t output = output_of(&worker->planes, FRAME_WIDTH);
+    unsigned turn;
+    for (turn = 0; turn < worker->turns; turn++) {
+        bytes_fill(worker->planes.labels, PATTERN);
+        worker->good &= zsseg_segment_features(worker->handle, &features, FRAME_WIDTH,
+                                               FRAME_HEIGHT, &output) == ZSSEG_OK;
+    }
+    bytes_free(&values);
+    return NULL;
+}
+
+static void *work_on_frames(void *argument)
+{
+    struct worker *worker = argument;
+    const struct fixture *fixture = worker->fixture;
+    uint32_t width = fixture->picture_width, height = fixture->picture_height;
+    zsseg_image_t image = image_rgb8(fixture->picture.data, width, height);
+    zsseg_output_t output = output_of(&worker->planes, width);
+    /* The second worker sees the picture with red and blue exchanged. */
+    image.format = worker->seed == 1 ? ZSSEG_FORMAT_RGB8 : ZSSEG_FORMAT_BGR8;
+    worker->good &= zsseg_segment(worker->handle, &image, &output) == ZSSEG_OK;
+    return NULL;
+}
+
+/* Runs both workers in sequence or at once. */
+static void run_both(void *(*work)(void *), struct worker workers[2], int at_once)
+{
+    pthread_t threads[2];
+    int number;
+    for (number = 0; number < 2; number++) {
+        if (!at_once) {
+            work(&workers[number]);
+        } else if (pthread_create(&threads[number], NULL, work, &workers[number]) != 0) {
+            fprintf(stderr, "no thread\n");
+            exit(2);
+        }
+    }
+    for (number = 0; at_once && number < 2; number++) {
+        CHECK(pthread_join(threads[number], NULL) == 0);
+    }
+}
+
+static void compare(const struct fixture *fixture, void *(*work)(void *), struct bytes bundle,
+                    uint32_t width, uint32_t height)
+{
+    struct segmenter segmenters[2];
+    struct worker serial[2], parallel[2];
+    int number;
+    for (number = 0; number < 2; number++) {
+        segmenters[number] = segmenter_open(bundle, width, height);
+        serial[number].handle = segmenters[number].handle;
+        serial[number].fixture = fixture;
+        serial[number].seed = (unsigned)number + 1;
+        serial[number].turns = 200;
+        serial[number].good = 1;
+        parallel[number] = serial[number];
+        serial[number].planes = planes_new(width, height);
+        parallel[number].planes = planes_new(width, height);
+    }
+    run_both(work, serial, 0);
+    run_both(work, parallel, 1);
+    CHECK(!planes_equal(&serial[0].planes, &serial[1].planes));
+    for (number = 0; number < 2; number++) {
+        CHECK(serial[number].good && parallel[number].good);
+        CHECK(planes_equal(&serial[number].planes, &parallel[number].planes));
+        planes_free(&serial[number].planes);
+        planes_free(&parallel[number].planes);
+        segmenter_close(&segmenters[number]);
+    }
+}
+
+void test_threads(const struct fixture *fixture)
+{
+    compare(fixture, work_on_features, fixture->tiny, FRAME_WIDTH, FRAME_HEIGHT);
+}
+
+void test_network_threads(const struct fixture *fixture)
+{
+    compare(fixture, work_on_frames, fixture->network, fixture->picture_width,
+            fixture->picture_height);
+}

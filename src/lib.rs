@@ -36,5 +36,15 @@ pub mod spec;
 pub mod status;
 pub mod trace;
 
+#[cfg(feature = "std")]
+pub mod metrics;
+#[cfg(feature = "std")]
+pub mod viz;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+pub mod convert;
+
 #[cfg(feature = "capi")]
 pub mod ffi;

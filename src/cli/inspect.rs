@@ -1,0 +1,102 @@
+//! `zsseg inspect`.
+
+use super::description::{Arena, Description, Integers};
+use super::failure::Usage;
+use super::model::{Memory, ModelFile};
+use super::{Outcome, write};
+use crate::bundle::Bundle;
+use crate::limits::Limits;
+use crate::segmenter::Segmenter;
+use crate::spec::Backbone;
+use anyhow::{Context, Error, Result, bail};
+use std::ffi::OsString;
+use std::format;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::string::String;
+use std::vec::Vec;
+
+/// Show what is in a bundle, check it, and say what it needs.
+///
+/// Compares every checksum and loads the network. Exit code 1 if a checksum differs or the
+/// network cannot be loaded.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The bundle.
+    bundle: PathBuf,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    /// Largest frame that the arena's size is stated for.
+    #[arg(long, value_name = "WxH", default_value = "1920x1080", value_parser = parse_frame)]
+    max_frame: (u32, u32),
+    /// Write the bytes of a section to a file ("-" for standard output) and nothing else, for
+    /// example BACKBONE_ONNX.
+    #[arg(long, num_args = 2, value_names = ["SECTION", "FILE"])]
+    extract: Option<Vec<OsString>>,
+}
+
+fn parse_frame(text: &str) -> core::result::Result<(u32, u32), String> {
+    let sides = text.split_once(['x', 'X']);
+    let parsed =
+        sides.and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    let (width, height) = parsed.ok_or("write it like 640x480")?;
+    Limits::for_frames(width, height).check().map_err(|error| format!("{error}"))?;
+    Ok((width, height))
+}
+
+/// Runs the command.
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
+    let file = ModelFile::read(Some(&args.bundle))?;
+    let bundle = file.bundle()?;
+    if let Some([section, target]) = args.extract.as_deref() {
+        extract(&bundle, &section.to_string_lossy(), Path::new(target), out)?;
+        return Ok(Outcome::Done);
+    }
+    let limits = Limits::for_frames(args.max_frame.0, args.max_frame.1);
+    let mut description = Description::of(&file, &bundle);
+    description.arena = Some(Arena::of(&bundle, &limits)?);
+    if description.intact {
+        match load(&bundle) {
+            Ok(integers) => description.integers = integers,
+            Err(error) => description.load_error = Some(format!("{error:#}")),
+        }
+    }
+    match args.json {
+        true => writeln!(out, "{}", serde_json::to_string_pretty(&description)?)?,
+        false => out.write_all(description.text().as_bytes())?,
+    }
+    if !description.intact {
+        bail!("{}: a checksum does not match", file.path.display());
+    }
+    if let Some(error) = description.load_error {
+        return Err(Error::msg(error)).context("the network cannot be loaded");
+    }
+    Ok(Outcome::Done)
+}
+
+/// Loads the network to see what of it runs in integers; `None` if the bundle has no network.
+fn load(bundle: &Bundle<'_>) -> Result<Option<Integers>> {
+    if bundle.backbone() == Backbone::External {
+        return Ok(None);
+    }
+    let limits = Limits::for_frames(1, 1);
+    let mut memory = Memory::for_model(bundle, &limits)?;
+    let segmenter = Segmenter::new(bundle, &limits, memory.arena())?;
+    Ok(segmenter.coverage().map(Integers::from))
+}
+
+fn extract(bundle: &Bundle<'_>, name: &str, target: &Path, out: &mut dyn Write) -> Result<()> {
+    let found = bundle.sections().find(|section| section.name.eq_ignore_ascii_case(name));
+    let Some(section) = found else {
+        let names: Vec<&str> = bundle.sections().map(|section| section.name).collect();
+        let names = names.join(", ");
+        bail!(Usage(format!("the bundle has no section {name}; it has {names}")));
+    };
+    bundle.verify()?;
+    match target == Path::new("-") {
+        true => out.write_all(section.bytes)?,
+        false => write::atomically(target, section.bytes)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The `zsseg` command.
+//!
+//! Exit codes: 0 all done, 1 some work failed, 2 the command line is wrong. Results go to standard
+//! output, errors and progress to standard error.
+
+mod bench;
+mod description;
+mod failure;
+mod inspect;
+mod mask;
+mod model;
+mod pack;
+mod picture;
+mod plan;
+mod png;
+mod report;
+mod segment;
+mod words;
+mod write;
+
+use clap::{Parser, Subcommand};
+use std::format;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+/// Zero-shot semantic segmentation on edge devices: a picture in, a mask out.
+#[derive(Parser)]
+#[command(name = "zsseg", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Segment(segment::Args),
+    Inspect(inspect::Args),
+    Pack(pack::Args),
+    Bench(bench::Args),
+}
+
+/// How a command that did not break off went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// All of it was done.
+    Done,
+    /// Some of it failed; that was reported.
+    SomeFailed,
+}
+
+/// Runs the command with the arguments of the process.
+pub fn main() -> ExitCode {
+    failure::silence_panics();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing is left to tell if even this cannot be written.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(&cli.command)));
+    let outcome = outcome.unwrap_or_else(|panic| Err(failure::of_panic(panic.as_ref())));
+    match outcome {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::SomeFailed) => ExitCode::FAILURE,
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            failure::report(&error);
+            failure::exit_code(&error)
+        }
+    }
+}
+
+fn run(command: &Command) -> anyhow::Result<Outcome> {
+    let mut out = std::io::stdout().lock();
+    let outcome = match command {
+        Command::Segment(args) => segment::run(args, &mut out),
+        Command::Inspect(args) => inspect::run(args, &mut out),
+        Command::Pack(args) => pack::run(args, &mut out),
+        Command::Bench(args) => bench::run(args, &mut out),
+    }?;
+    out.flush()?;
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

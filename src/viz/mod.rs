@@ -1,0 +1,11 @@
+//! Masks for people to look at: palettes, overlays, legends.
+
+#[cfg(feature = "cli")]
+mod legend;
+mod overlay;
+mod palette;
+
+#[cfg(feature = "cli")]
+pub use legend::{LegendEntry, with_legend};
+pub use overlay::{Picture, blend};
+pub use palette::{Color, Palette};

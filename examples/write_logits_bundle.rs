@@ -1,0 +1,63 @@
+//! Writes a bundle without a network, whose logits the caller brings: for NPUs and benchmarks.
+//!
+//! ```sh
+//! cargo run --release --example write_logits_bundle -- OUT.zsb CLASSES GRID_SIDE INPUT_SIDE
+//! ```
+
+use std::error::Error;
+use zsseg::bundle::{Contents, Manifest, write};
+use zsseg::map::Layout;
+use zsseg::spec::{
+    Backbone, ChannelOrder, Class, Filter, Fit, Head, HeadKind, Input, InputType, Precision,
+    Preprocess,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [path, classes, grid, side] = arguments.as_slice() else {
+        return Err("usage: write_logits_bundle OUT.zsb CLASSES GRID_SIDE INPUT_SIDE".into());
+    };
+    let (classes, grid, side) = (classes.parse()?, grid.parse()?, side.parse()?);
+    let manifest = Manifest {
+        model_name: "logits from outside",
+        license: "MIT OR Apache-2.0",
+        input_name: "",
+        output_name: "",
+        input: Input { width: side, height: side, layout: Layout::Chw, element: InputType::F32 },
+        preprocess: Preprocess {
+            fit: Fit::Stretch,
+            filter: Filter::Bilinear,
+            antialias: false,
+            order: ChannelOrder::Rgb,
+            scale: 1.0 / 255.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            pad: [0.0; 3],
+        },
+        head: Head {
+            kind: HeadKind::Logits,
+            classes,
+            channels: classes,
+            align_corners: false,
+            confidence_scale: 1.0,
+        },
+        grid_height: grid,
+        grid_width: grid,
+        output_layout: Layout::Chw,
+        backbone: Backbone::External,
+        precision: Precision::AsModel,
+    };
+    let names: Vec<String> = (0..classes).map(|index| format!("class {index}")).collect();
+    let class = |name| Class { name, color: [0; 3], seen: true, background: false, bias: 0.0 };
+    let classes: Vec<Class<'_>> = names.iter().map(|name| class(name.as_str())).collect();
+    let contents = Contents {
+        manifest,
+        classes: &classes,
+        head: None,
+        onnx: None,
+        model_card: None,
+        provenance: None,
+    };
+    std::fs::write(path, write(&contents)?)?;
+    Ok(())
+}

@@ -1,0 +1,280 @@
+"""Whole frame to mask: zsseg, raw tract and ONNX Runtime, one thread, same model and picture.
+
+    python benches/compare.py models/voc13-lite0.zsb tests/data/chelsea.png
+
+Needs benches/requirements.txt and a release build (`cargo build --release --bins --examples`).
+Each engine runs in a process of its own; the rounds alternate, so that a busy moment of the
+machine hits all of them. Every engine letterboxes the picture, runs the network and the
+classifier, resizes the logits, takes the argmax and brings the mask back to the picture's size.
+zsseg does the last three in one step; the others get a graph with Resize and ArgMax behind the
+classifier, as their users would export it.
+
+A second table compares the tail alone (logits to labels) in one process: zsseg through its C API
+against a graph of Resize and ArgMax.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+SIDE = 512
+PAD = 127
+ROOT = Path(__file__).resolve().parent.parent
+RELEASE = ROOT / "target" / "release"
+
+
+def extract(bundle: Path, section: str, target: Path) -> None:
+    """Writes one section of a bundle to a file."""
+    command = [RELEASE / "zsseg", "inspect", bundle, "--extract", section, target]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def whole_graph(bundle: Path, folder: Path) -> Path:
+    """The bundle's network with its classifier, a Resize to the input's size and an ArgMax."""
+    for section in ("BACKBONE_ONNX", "HEAD_WEIGHTS", "HEAD_BIAS"):
+        extract(bundle, section, folder / section)
+    model = onnx.load(folder / "BACKBONE_ONNX")
+    bias = np.fromfile(folder / "HEAD_BIAS", "<f4")
+    weights = np.fromfile(folder / "HEAD_WEIGHTS", "<f4").reshape(len(bias), -1, 1, 1)
+    sizes = np.array([1, len(bias), SIDE, SIDE], np.int64)
+    constants = {"head_w": weights, "head_b": bias, "full_size": sizes}
+    graph = model.graph
+    graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items())
+    features = graph.output[0].name
+    graph.node.extend(
+        [
+            helper.make_node("Conv", [features, "head_w", "head_b"], ["logits"]),
+            resize_node("logits", "full_size", "upsampled"),
+            helper.make_node("ArgMax", ["upsampled"], ["labels"], axis=1, keepdims=0),
+        ]
+    )
+    del graph.output[:]
+    graph.output.append(
+        helper.make_tensor_value_info("labels", TensorProto.INT64, [1, SIDE, SIDE])
+    )
+    path = folder / "whole.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def resize_node(source: str, sizes: str, target: str) -> onnx.NodeProto:
+    """Bilinear Resize with align_corners = false."""
+    return helper.make_node(
+        "Resize",
+        [source, "", "", sizes],
+        [target],
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )
+
+
+def session(model) -> onnxruntime.InferenceSession:
+    """One thread, everything else as ONNX Runtime sets it."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def run_onnxruntime(graph: str, picture: str, frames: int) -> None:
+    """The usual Python around ONNX Runtime; prints one JSON object."""
+    net = session(graph)
+    frame = Image.open(picture).convert("RGB")
+    times_ms = []
+    for turn in range(frames + 2):
+        start = time.perf_counter()
+        scale = SIDE / max(frame.size)
+        width, height = (max(1, min(SIDE, int(side * scale + 0.5))) for side in frame.size)
+        left, top = (SIDE - width) // 2, (SIDE - height) // 2
+        canvas = Image.new("RGB", (SIDE, SIDE), (PAD, PAD, PAD))
+        canvas.paste(frame.resize((width, height), Image.BILINEAR), (left, top))
+        values = (np.asarray(canvas, np.float32) - 127) / 128
+        values = np.ascontiguousarray(values.transpose(2, 0, 1)[None])
+        labels = net.run(None, {net.get_inputs()[0].name: values})[0][0].astype(np.uint8)
+        labels = Image.fromarray(labels[top : top + height, left : left + width])
+        mask = np.asarray(labels.resize(frame.size, Image.NEAREST))
+        assert mask.shape == (frame.height, frame.width)
+        if turn >= 2:
+            times_ms.append((time.perf_counter() - start) * 1e3)
+    print(json.dumps({"times_ms": times_ms, "peak_bytes": peak_bytes()}))
+
+
+def peak_bytes() -> int:
+    """Highest resident memory of this process."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+
+
+def run_json(command: list) -> dict:
+    """Runs a command that prints JSON, on one core where that can be said."""
+    command = [str(part) for part in command]
+    if Path("/usr/bin/taskset").exists():
+        command = ["taskset", "-c", str(max(os.sched_getaffinity(0))), *command]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def compare_frames(bundle: Path, picture: Path, frames: int, rounds: int) -> None:
+    """Prints the table of whole frames."""
+    with tempfile.TemporaryDirectory() as folder:
+        graph = whole_graph(bundle, Path(folder))
+        raw_tract = RELEASE / "examples" / "raw_tract"
+        bench = [RELEASE / "zsseg", "bench", bundle, picture, "--json", "--frames", frames]
+        commands = {
+            "zsseg": bench,
+            "raw tract": [raw_tract, graph, picture, frames],
+            "ONNX Runtime": [sys.executable, __file__, "--worker", graph, picture, frames],
+        }
+        results = {name: [] for name in commands}
+        for _ in range(rounds):
+            for name, command in commands.items():
+                results[name].append(run_json(command))
+    medians = {}
+    for name, runs in results.items():
+        times = [run["total_ms"]["median"] if name == "zsseg" else statistics.median(run["times_ms"]) for run in runs]
+        medians[name] = (min(times), max(run["peak_bytes"] for run in runs))
+    base = medians["zsseg"][0]
+    print(f"\n{picture.name}, best of {rounds} rounds' medians of {frames} frames, one thread\n")
+    print("| engine | ms per frame | time relative to zsseg | peak memory of the process |")
+    print("|---|---|---|---|")
+    for name, (time_ms, peak) in medians.items():
+        print(f"| {name} | {time_ms:.1f} | {time_ms / base:.2f} | {peak / 2**20:.0f} MiB |")
+
+
+class Tail:
+    """Logits to labels through the C API."""
+
+    def __init__(self, bundle: bytes, classes: int, grid: int, frame: int):
+        self.library = ctypes.CDLL(str(RELEASE / "libzsseg.so"))
+        self.bundle = bundle
+        limits = (ctypes.c_uint32 * 4)(16, frame, frame, 1)
+        need = ctypes.c_size_t()
+        size = ctypes.c_size_t(len(bundle))
+        status = self.library.zsseg_arena_size(bundle, size, limits, ctypes.byref(need), None)
+        assert status == 0, status
+        self.arena_bytes = need.value
+        self.arena = ctypes.create_string_buffer(need.value + 64)
+        start = -(-ctypes.addressof(self.arena) // 64) * 64
+        self.handle = ctypes.c_void_p()
+        status = self.library.zsseg_init(
+            bundle, size, limits, ctypes.c_void_p(start), need, ctypes.byref(self.handle), None
+        )
+        assert status == 0, status
+        self.labels = np.zeros((frame, frame), np.uint8)
+        self.shape = (classes, grid, frame)
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        classes, grid, frame = self.shape
+        features = Features(
+            ctypes.sizeof(Features), 0, logits.ctypes.data, logits.size, grid, grid, classes, 0
+        )
+        labels = self.labels.ctypes.data
+        output = Output(ctypes.sizeof(Output), 1, labels, frame, self.labels.size)
+        status = self.library.zsseg_segment_features(
+            self.handle, ctypes.byref(features), frame, frame, ctypes.byref(output)
+        )
+        assert status == 0, status
+        return self.labels
+
+
+class Features(ctypes.Structure):
+    """zsseg_features_t."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),
+        ("layout", ctypes.c_uint32),
+        ("data", ctypes.c_void_p),
+        ("len", ctypes.c_size_t),
+        ("grid_height", ctypes.c_uint32),
+        ("grid_width", ctypes.c_uint32),
+        ("channels", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+    ]
+
+
+class Output(ctypes.Structure):
+    """zsseg_output_t; confidence and margin stay NULL."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32),
+        ("label_type", ctypes.c_uint32),
+        ("labels", ctypes.c_void_p),
+        ("labels_stride_bytes", ctypes.c_size_t),
+        ("labels_bytes", ctypes.c_size_t),
+        ("rest", ctypes.c_size_t * 6),
+    ]
+
+
+def tail_graph(classes: int, grid: int, frame: int) -> bytes:
+    """A graph of Resize and ArgMax."""
+    sizes = numpy_helper.from_array(np.array([1, classes, frame, frame], np.int64), "sizes")
+    nodes = [
+        resize_node("logits", "sizes", "upsampled"),
+        helper.make_node("ArgMax", ["upsampled"], ["labels"], axis=1, keepdims=0),
+    ]
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes, grid, grid])
+    labels = helper.make_tensor_value_info("labels", TensorProto.INT64, [1, frame, frame])
+    graph = helper.make_graph(nodes, "tail", [logits], [labels], [sizes])
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def compare_tails(rounds: int) -> None:
+    """Prints the table of tails. Logits are smooth noise, as networks give them."""
+    print("\nLogits on the grid to labels at full size, one thread, one process\n")
+    print("| logits | labels | zsseg ms | ONNX Runtime ms | ratio | equal labels | zsseg arena |")
+    print("|---|---|---|---|---|---|---|")
+    generator = np.random.default_rng(0)
+    for classes, grid, frame in [(21, 33, 513), (21, 65, 513), (21, 129, 513), (150, 128, 512)]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "tail.zsb"
+            tool = RELEASE / "examples" / "write_logits_bundle"
+            subprocess.run([tool, path, str(classes), str(grid), str(frame)], check=True)
+            tail = Tail(path.read_bytes(), classes, grid, frame)
+        net = session(tail_graph(classes, grid, frame))
+        logits = generator.normal(size=(1, classes, grid, grid)).astype(np.float32)
+        times = {"zsseg": [], "onnxruntime": []}
+        for _ in range(rounds):
+            start = time.perf_counter()
+            ours = tail(logits)
+            middle = time.perf_counter()
+            theirs = net.run(None, {"logits": logits})[0][0]
+            times["zsseg"].append((middle - start) * 1e3)
+            times["onnxruntime"].append((time.perf_counter() - middle) * 1e3)
+        equal = 100 * float((ours == theirs).mean())
+        ours_ms, theirs_ms = (statistics.median(times[k]) for k in ("zsseg", "onnxruntime"))
+        print(
+            f"| {classes} x {grid}x{grid} | {frame}x{frame} | {ours_ms:.2f} | {theirs_ms:.1f} "
+            f"| {theirs_ms / ours_ms:.1f} | {equal:.3f} % | {tail.arena_bytes / 1024:.0f} KiB |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("frames", type=int, nargs="?", default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        run_onnxruntime(str(arguments.bundle), str(arguments.picture), arguments.frames)
+        return
+    compare_frames(arguments.bundle, arguments.picture, arguments.frames, arguments.rounds)
+    compare_tails(rounds=30)
+
+
+if __name__ == "__main__":
+    main()

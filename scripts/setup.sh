@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what building and testing need, where it is missing: Debian packages as root (or with
+# sudo). Rust itself comes from the distribution or from rustup; it is only checked here.
+set -euo pipefail
+
+least_rust=1.91
+
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+command -v cargo >/dev/null || fail "no cargo found: install Rust $least_rust or newer"
+rust=$(rustc --version | awk '{print $2}')
+[ "$(printf '%s\n%s\n' "$least_rust" "$rust" | sort -V | head -n 1)" = "$least_rust" ] ||
+    fail "Rust $rust is older than $least_rust"
+
+missing=()
+for pair in gcc:gcc g++:g++ cmake:cmake pkg-config:pkg-config valgrind:valgrind; do
+    command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+command -v apt-get >/dev/null || fail "please install: ${missing[*]}"
+as_root=()
+[ "$(id -u)" -eq 0 ] || as_root=(sudo)
+echo "setup: installing ${missing[*]}"
+"${as_root[@]}" apt-get update -qq
+DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null

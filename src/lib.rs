@@ -22,6 +22,10 @@
 #[cfg(any(feature = "std", test))]
 #[cfg_attr(test, macro_use)]
 extern crate std;
+// Hosts unwind, and a library for C must then bring std's panic machinery although the code uses
+// none of std. Firmware aborts and brings its own (`ffi/panic.rs`).
+#[cfg(all(not(feature = "std"), not(test), panic = "unwind"))]
+extern crate std as _;
 
 pub mod arena;
 pub mod backbone;

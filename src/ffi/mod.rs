@@ -13,7 +13,7 @@ mod types;
 pub use functions::*;
 pub use types::*;
 
-#[cfg(not(feature = "std"))]
+#[cfg(all(not(feature = "std"), panic = "abort"))]
 mod panic;
 
 #[cfg(test)]

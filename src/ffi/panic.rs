@@ -1,5 +1,5 @@
-//! Where a panic goes when there is no `std`. The core is written to have no panic site; if one
-//! is left, the firmware is told its line and must not return.
+//! Where a panic goes when there is no `std` and no unwinder. The core is written to have no panic
+//! site; if one is left, the firmware is told its line and must not return.
 
 unsafe extern "C" {
     /// Provided by the firmware.

@@ -4,6 +4,7 @@ use crate::arena::Arena;
 use crate::limits::product;
 use crate::map::{Layout, Map};
 use crate::math::kernels::{CLASS_BLOCK, ClassBlock, FeatureRow, Kernels, row_stride};
+use crate::math::pieces::{pieces, pieces_mut};
 use crate::spec::{Head, HeadKind, Weights};
 use crate::status::Result;
 use half::f16;
@@ -65,11 +66,11 @@ impl<'a> Classifier<'a> {
         let features = FeatureRow { data: self.features, stride };
         let blocks = out.chunks_mut(stride.saturating_mul(CLASS_BLOCK));
         for (first, out) in (0..).step_by(CLASS_BLOCK).zip(blocks) {
-            let rows = self.weights.chunks_exact_mut(self.channels.max(1));
+            let rows = pieces_mut(self.weights, self.channels);
             for (class, row) in (first..).zip(rows) {
                 unpack(linear.weights, class, row);
             }
-            let mut rows = self.weights.chunks_exact(self.channels.max(1));
+            let mut rows = pieces(self.weights, self.channels);
             let block = ClassBlock {
                 weights: core::array::from_fn(|_| rows.next().unwrap_or_default()),
                 scale: per_class(linear.scales, first, 1.0),
@@ -84,7 +85,7 @@ impl<'a> Classifier<'a> {
 fn pack_row(map: &Map<'_, f32>, y: usize, rows: &mut [f32], stride: usize) {
     match map.layout() {
         Layout::Chw => {
-            for (channel, row) in rows.chunks_exact_mut(stride).enumerate() {
+            for (channel, row) in pieces_mut(rows, stride).enumerate() {
                 let cells = map.plane_row(channel, y);
                 if let Some(row) = row.get_mut(..cells.len()) {
                     row.copy_from_slice(cells);
@@ -92,8 +93,8 @@ fn pack_row(map: &Map<'_, f32>, y: usize, rows: &mut [f32], stride: usize) {
             }
         }
         Layout::Hwc => {
-            for (x, cell) in map.pixel_row(y).chunks_exact(map.channels()).enumerate() {
-                for (row, &value) in rows.chunks_exact_mut(stride).zip(cell) {
+            for (x, cell) in pieces(map.pixel_row(y), map.channels()).enumerate() {
+                for (row, &value) in pieces_mut(rows, stride).zip(cell) {
                     if let Some(place) = row.get_mut(x) {
                         *place = value;
                     }

@@ -15,7 +15,10 @@ pub use output::{Labels, Output, PlaneMut, UNLABELED_U8, UNLABELED_U16};
 use crate::arena::Arena;
 use crate::limits::{Limits, product};
 use crate::map::{Layout, Map};
-use crate::math::kernels::{Columns, Evidence, GridRow, Kernels, MAX_LANES, Winners, row_stride};
+use crate::math::kernels::{
+    BlendedRow, Columns, Evidence, GridRow, Kernels, MAX_LANES, Ranking, RowPair, row_stride,
+};
+use crate::math::pieces::pieces_mut;
 use crate::math::resample::Placement;
 use crate::spec::Head;
 use crate::status::{Result, Status};
@@ -39,11 +42,12 @@ pub struct Decoder<'a> {
     grid: Grid,
     kernels: &'static Kernels,
     classifier: Classifier<'a>,
-    /// Logits of two neighbouring grid rows and of the blend between them:
-    /// `classes * row_stride(grid.width)` each.
+    /// Logits of two neighbouring grid rows, the blend between them, and the steps from its columns
+    /// to the next: `classes * row_stride(grid.width)` each.
     upper: &'a mut [f32],
     lower: &'a mut [f32],
     blend: &'a mut [f32],
+    steps: &'a mut [f32],
     /// Added to each class's logits.
     class_bias: &'a mut [f32],
     /// One element per frame pixel of a row, padded for whole vectors.
@@ -88,7 +92,7 @@ impl<'a> Pixels<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Takes the scratch from the arena: `3 * classes * row_stride(grid.width)` floats for
+    /// Takes the scratch from the arena: `4 * classes * row_stride(grid.width)` floats for
     /// logits, for a linear head `channels * (row_stride(grid.width) + 4)` for features and
     /// weights, and 24 bytes per pixel of the widest frame. `linear` is given exactly for a
     /// linear head; `class_biases` yields one number per class.
@@ -107,6 +111,7 @@ impl<'a> Decoder<'a> {
         let upper = arena.take(row_len)?;
         let lower = arena.take(row_len)?;
         let blend = arena.take(row_len)?;
+        let steps = arena.take(row_len)?;
         let class_bias = arena.take::<f32>(classes)?;
         for (place, value) in class_bias.iter_mut().zip(class_biases) {
             *place = value;
@@ -120,6 +125,7 @@ impl<'a> Decoder<'a> {
             upper,
             lower,
             blend,
+            steps,
             class_bias,
             pixels,
             clock: Clock::NONE,
@@ -167,7 +173,10 @@ impl<'a> Decoder<'a> {
                 self.head_ns += self.clock.now_ns().saturating_sub(start);
                 loaded = Some(index);
             }
-            (self.kernels.blend)(self.upper, self.lower, tap.fraction, self.blend);
+            let fraction = tap.fraction;
+            let rows = RowPair { upper: self.upper, lower: self.lower, fraction };
+            let blended = BlendedRow { values: self.blend, steps: self.steps };
+            (self.kernels.blend)(rows, blended);
             output.clear(y as usize, 0, span.0);
             output.clear(y as usize, span.1, width);
             self.decide_row(y as usize, span, output);
@@ -209,7 +218,7 @@ impl<'a> Decoder<'a> {
     ) {
         let stride = row_stride(map.width());
         classifier.row(map, y, out);
-        for (row, &bias) in out.chunks_exact_mut(stride).zip(class_bias) {
+        for (row, &bias) in pieces_mut(out, stride).zip(class_bias) {
             if bias != 0.0 {
                 row.iter_mut().for_each(|logit| *logit += bias);
             }
@@ -220,17 +229,20 @@ impl<'a> Decoder<'a> {
         let len = to.saturating_sub(from);
         let padded = len.next_multiple_of(MAX_LANES);
         let pixels = &mut self.pixels;
-        let grid = GridRow { values: self.blend, stride: row_stride(self.grid.width) };
+        let stride = row_stride(self.grid.width);
+        let grid = GridRow { values: self.blend, steps: self.steps, stride };
         let columns = Columns {
             index: pixels.index.get(..padded).unwrap_or_default(),
             fraction: pixels.fraction.get(..padded).unwrap_or_default(),
         };
-        let winners = Winners { label: pixels.label, best: pixels.best, second: pixels.second };
-        (self.kernels.decide)(grid, columns, winners);
-        output.write_labels(y, from, len, pixels.label);
         if !output.wants_evidence() {
+            (self.kernels.decide)(grid, columns, pixels.label);
+            output.write_labels(y, from, len, pixels.label);
             return;
         }
+        let ranking = Ranking { label: pixels.label, best: pixels.best, second: pixels.second };
+        (self.kernels.rank)(grid, columns, ranking);
+        output.write_labels(y, from, len, pixels.label);
         let evidence = Evidence { best: pixels.best, rival: pixels.second, sum: pixels.sum };
         (self.kernels.evidence)(grid, columns, self.head.confidence_scale, evidence);
         output.write_evidence(y, from, len, pixels.sum, pixels.second);

@@ -120,8 +120,8 @@ impl<'a> Output<'a> {
     pub(super) fn write_labels(&mut self, y: usize, from: usize, len: usize, labels: &[f32]) {
         let to = from.saturating_add(len);
         match &mut self.labels {
-            Labels::U8(plane) => write(plane, y, from, to, labels, |&label| label as u8),
-            Labels::U16(plane) => write(plane, y, from, to, labels, |&label| label as u16),
+            Labels::U8(plane) => write(plane, y, from, to, labels, |&label| whole(label) as u8),
+            Labels::U16(plane) => write(plane, y, from, to, labels, |&label| whole(label) as u16),
         }
     }
 
@@ -153,8 +153,14 @@ impl<'a> Output<'a> {
     }
 }
 
+/// The whole number nearest to a value from 0 to 2^23, by its mantissa: a cast would check for
+/// the integer's range.
+fn whole(value: f32) -> u32 {
+    (value + 8_388_608.0).to_bits() & 0x007f_ffff
+}
+
 fn to_u8(probability: f32) -> u8 {
-    (probability * 255.0 + 0.5) as u8
+    whole(probability * 255.0) as u8
 }
 
 fn fill<T: Copy>(plane: &mut PlaneMut<'_, T>, y: usize, from: usize, to: usize, value: T) {
@@ -191,6 +197,11 @@ mod tests {
         assert!(check(11, 3, 2).is_ok());
         assert_eq!(check(10, 3, 2).unwrap_err().status(), Status::BufferTooSmall);
         assert_eq!(check(11, 9, 1).unwrap_err().status(), Status::StrideTooShort);
+    }
+
+    #[test]
+    fn whole_numbers_are_kept() {
+        assert!((0..70_000).all(|number| whole(number as f32) == number));
     }
 
     #[test]

@@ -8,7 +8,6 @@
 mod fetch;
 mod format;
 mod geometry;
-mod pieces;
 mod preprocess;
 mod resize;
 mod write;

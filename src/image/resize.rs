@@ -6,9 +6,9 @@
 use super::fetch::{Pixel, fetch_row};
 use super::format::Image;
 use super::geometry::{Geometry, max_taps};
-use super::pieces::{piece, piece_mut};
 use crate::arena::Arena;
 use crate::limits::{Limits, product};
+use crate::math::pieces::{piece, piece_mut};
 use crate::math::resample::{Placement, Taps};
 use crate::spec::{Input, Preprocess};
 use crate::status::{Result, Status};

@@ -2,8 +2,8 @@
 //! network's input.
 
 use super::fetch::{Pixel, clamp_to_byte};
-use super::pieces::piece_mut;
 use crate::map::Layout;
+use crate::math::pieces::piece_mut;
 use crate::spec::{ChannelOrder, Input, InputType, Preprocess};
 use crate::status::{Result, Status};
 

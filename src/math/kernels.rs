@@ -5,6 +5,7 @@
 //! stay inside it.
 
 use super::lanes::{Lanes, Portable, exp_nonpositive};
+use super::pieces::{pieces, pieces_mut};
 
 /// Most lanes of any implementation; output rows are padded to a multiple of it.
 pub const MAX_LANES: usize = 16;
@@ -16,13 +17,34 @@ pub const fn row_stride(width: usize) -> usize {
     (width + MAX_LANES).next_multiple_of(2 * MAX_LANES)
 }
 
-/// One row of logits, all classes, each [`row_stride`] long.
+/// One row of logits, all classes, each [`row_stride`] long. Written by [`blend`].
 #[derive(Clone, Copy)]
 pub struct GridRow<'a> {
     /// `classes * stride` values.
     pub values: &'a [f32],
+    /// As many: the next column's value minus this one's.
+    pub steps: &'a [f32],
     /// Distance between classes, in elements.
     pub stride: usize,
+}
+
+/// Two neighbouring rows of the grid and the place between them.
+#[derive(Clone, Copy)]
+pub struct RowPair<'a> {
+    /// Logits of the upper row.
+    pub upper: &'a [f32],
+    /// Logits of the lower row.
+    pub lower: &'a [f32],
+    /// Distance from the upper row, 0 to 1.
+    pub fraction: f32,
+}
+
+/// A [`GridRow`] to be written.
+pub struct BlendedRow<'a> {
+    /// As [`GridRow::values`].
+    pub values: &'a mut [f32],
+    /// As [`GridRow::steps`].
+    pub steps: &'a mut [f32],
 }
 
 /// Where each output pixel of a row lies on the grid; padded to a multiple of [`MAX_LANES`].
@@ -34,8 +56,8 @@ pub struct Columns<'a> {
     pub fraction: &'a [f32],
 }
 
-/// Results of [`decide`], as long as [`Columns`].
-pub struct Winners<'a> {
+/// The two best classes of each pixel, as long as [`Columns`].
+pub struct Ranking<'a> {
     /// Class with the highest logit (the lowest such class on ties), as a whole number.
     pub label: &'a mut [f32],
     /// Its logit.
@@ -80,9 +102,11 @@ pub struct Kernels {
     /// Instruction set, for reports.
     pub name: &'static str,
     /// See [`blend`].
-    pub blend: fn(&[f32], &[f32], f32, &mut [f32]),
+    pub blend: fn(RowPair<'_>, BlendedRow<'_>),
     /// See [`decide`].
-    pub decide: fn(GridRow<'_>, Columns<'_>, Winners<'_>),
+    pub decide: fn(GridRow<'_>, Columns<'_>, &mut [f32]),
+    /// See [`rank`].
+    pub rank: fn(GridRow<'_>, Columns<'_>, Ranking<'_>),
     /// See [`evidence`].
     pub evidence: fn(GridRow<'_>, Columns<'_>, f32, Evidence<'_>),
     /// See [`linear`].
@@ -94,6 +118,7 @@ pub static PORTABLE: Kernels = Kernels {
     name: "portable",
     blend,
     decide: decide::<Portable>,
+    rank: rank::<Portable>,
     evidence: evidence::<Portable>,
     linear: linear::<Portable>,
 };
@@ -105,33 +130,50 @@ impl Kernels {
     }
 }
 
-/// `out = upper + fraction * (lower - upper)`, element by element.
+/// `values = upper + fraction * (lower - upper)`, element by element, and the steps from each
+/// value to the next. All of one length; the last step is left as it is.
 #[inline(always)]
-pub fn blend(upper: &[f32], lower: &[f32], fraction: f32, out: &mut [f32]) {
-    for ((out, &upper), &lower) in out.iter_mut().zip(upper).zip(lower) {
-        *out = upper + fraction * (lower - upper);
+pub fn blend(rows: RowPair<'_>, blended: BlendedRow<'_>) {
+    let BlendedRow { values, steps } = blended;
+    for ((value, &upper), &lower) in values.iter_mut().zip(rows.upper).zip(rows.lower) {
+        *value = upper + rows.fraction * (lower - upper);
+    }
+    let next = values.get(1..).unwrap_or_default();
+    for ((step, &value), &next) in steps.iter_mut().zip(values.iter()).zip(next) {
+        *step = next - value;
     }
 }
 
 /// For each output pixel: interpolates every class between the two grid columns around it and
-/// keeps the best two. `classes * pixels` interpolations.
+/// writes the class with the highest logit (the lowest such class on ties), as a whole number.
+/// `classes * pixels` interpolations.
 #[inline(always)]
-pub fn decide<L: Lanes>(grid: GridRow<'_>, columns: Columns<'_>, winners: Winners<'_>) {
-    let labels = winners.label.chunks_exact_mut(L::COUNT);
-    let bests = winners.best.chunks_exact_mut(L::COUNT);
-    let seconds = winners.second.chunks_exact_mut(L::COUNT);
+pub fn decide<L: Lanes>(grid: GridRow<'_>, columns: Columns<'_>, labels: &mut [f32]) {
+    for (group, label) in groups::<L>(columns).zip(labels.chunks_exact_mut(L::COUNT)) {
+        let mut top = Top::<L>::new();
+        group.visit_classes(grid, &mut top);
+        top.label.store(label);
+    }
+}
+
+/// As [`decide`], and the logits of the best two classes.
+#[inline(always)]
+pub fn rank<L: Lanes>(grid: GridRow<'_>, columns: Columns<'_>, ranking: Ranking<'_>) {
+    let labels = ranking.label.chunks_exact_mut(L::COUNT);
+    let bests = ranking.best.chunks_exact_mut(L::COUNT);
+    let seconds = ranking.second.chunks_exact_mut(L::COUNT);
     let outputs = labels.zip(bests).zip(seconds);
     for (group, ((label, best), second)) in groups::<L>(columns).zip(outputs) {
-        let mut top = TopTwo::<L>::new();
-        group.for_each_class(grid, |class, value| top.offer(class, value));
-        top.label.store(label);
-        top.best.store(best);
-        top.second.store(second);
+        let mut ranks = TopTwo::<L> { top: Top::new(), second: L::splat(f32::NEG_INFINITY) };
+        group.visit_classes(grid, &mut ranks);
+        ranks.top.label.store(label);
+        ranks.top.best.store(best);
+        ranks.second.store(second);
     }
 }
 
 /// For each output pixel, over logits multiplied by `scale`: how far the softmax stands behind
-/// the winner that [`decide`] found. `classes * pixels` interpolations and exponentials.
+/// the winner that [`rank`] found. `classes * pixels` interpolations and exponentials.
 #[inline(always)]
 pub fn evidence<L: Lanes>(
     grid: GridRow<'_>,
@@ -143,17 +185,11 @@ pub fn evidence<L: Lanes>(
     let rivals = evidence.rival.chunks_exact_mut(L::COUNT);
     let sums = evidence.sum.chunks_exact_mut(L::COUNT);
     for (group, ((best, rival), sum)) in groups::<L>(columns).zip(bests.zip(rivals).zip(sums)) {
-        let best = L::load(best);
-        let mut total = L::splat(0.0);
-        group.for_each_class(grid, |_, value| total = total.add(relative(value, best, scale)));
-        relative(L::load(rival), best, scale).store(rival);
-        total.store(sum);
+        let mut softmax = Softmax { best: L::load(best), scale, total: L::splat(0.0) };
+        group.visit_classes(grid, &mut softmax);
+        softmax.relative(L::load(rival)).store(rival);
+        softmax.total.store(sum);
     }
-}
-
-#[inline(always)]
-fn relative<L: Lanes>(value: L, best: L, scale: f32) -> L {
-    exp_nonpositive(value.sub(best).mul(L::splat(scale)))
 }
 
 /// Logits of [`CLASS_BLOCK`] classes for one grid row: `(sum over d of w[d] * x[d]) * scale +
@@ -164,7 +200,7 @@ pub fn linear<L: Lanes>(features: FeatureRow<'_>, block: ClassBlock<'_>, out: &m
     for start in (0..features.stride).step_by(2 * L::COUNT) {
         let sums = sums_of::<L>(features, block.weights, start);
         let affine = block.scale.iter().zip(&block.bias);
-        let rows = out.chunks_exact_mut(features.stride);
+        let rows = pieces_mut(out, features.stride);
         for ((row, sum), (&scale, &bias)) in rows.zip(sums).zip(affine) {
             for (half, value) in sum.into_iter().enumerate() {
                 let value = value.mul(L::splat(scale)).add(L::splat(bias));
@@ -183,7 +219,7 @@ fn sums_of<L: Lanes>(
 ) -> [[L; 2]; CLASS_BLOCK] {
     let mut sums = [[L::splat(0.0); 2]; CLASS_BLOCK];
     let weights = first.iter().zip(second).zip(third.iter().zip(fourth));
-    for (row, ((&a, &b), (&c, &d))) in features.data.chunks_exact(features.stride).zip(weights) {
+    for (row, ((&a, &b), (&c, &d))) in pieces(features.data, features.stride).zip(weights) {
         let cells = row.get(start..).unwrap_or_default();
         let left = L::load(cells);
         let right = L::load(cells.get(L::COUNT..).unwrap_or_default());
@@ -195,26 +231,66 @@ fn sums_of<L: Lanes>(
     sums
 }
 
-struct TopTwo<L> {
+/// What is kept of a group of pixels while its classes pass by. Traits rather than closures:
+/// their methods can be inlined by force, without which vectors would pass through memory.
+trait Visitor<L> {
+    fn visit(&mut self, class: f32, value: L);
+}
+
+/// The best class so far.
+struct Top<L> {
     label: L,
     best: L,
+}
+
+impl<L: Lanes> Top<L> {
+    #[inline(always)]
+    fn new() -> Top<L> {
+        Top { label: L::splat(0.0), best: L::splat(f32::NEG_INFINITY) }
+    }
+}
+
+impl<L: Lanes> Visitor<L> for Top<L> {
+    #[inline(always)]
+    fn visit(&mut self, class: f32, value: L) {
+        self.label = L::select(value.greater(self.best), L::splat(class), self.label);
+        self.best = value.max(self.best);
+    }
+}
+
+/// The best class and the second best logit so far.
+struct TopTwo<L> {
+    top: Top<L>,
     second: L,
 }
 
-impl<L: Lanes> TopTwo<L> {
+impl<L: Lanes> Visitor<L> for TopTwo<L> {
     #[inline(always)]
-    fn new() -> TopTwo<L> {
-        let lowest = L::splat(f32::NEG_INFINITY);
-        TopTwo { label: L::splat(0.0), best: lowest, second: lowest }
+    fn visit(&mut self, class: f32, value: L) {
+        let loser = L::select(value.greater(self.top.best), self.top.best, value);
+        self.second = loser.max(self.second);
+        self.top.visit(class, value);
     }
+}
 
+/// The sum of the softmax's exponentials so far, relative to the best class.
+struct Softmax<L> {
+    best: L,
+    scale: f32,
+    total: L,
+}
+
+impl<L: Lanes> Softmax<L> {
     #[inline(always)]
-    fn offer(&mut self, class: f32, value: L) {
-        let wins = value.greater(self.best);
-        let runner_up = L::select(value.greater(self.second), value, self.second);
-        self.second = L::select(wins, self.best, runner_up);
-        self.best = L::select(wins, value, self.best);
-        self.label = L::select(wins, L::splat(class), self.label);
+    fn relative(&self, value: L) -> L {
+        exp_nonpositive(value.sub(self.best).mul(L::splat(self.scale)))
+    }
+}
+
+impl<L: Lanes> Visitor<L> for Softmax<L> {
+    #[inline(always)]
+    fn visit(&mut self, _class: f32, value: L) {
+        self.total = self.total.add(self.relative(value));
     }
 }
 
@@ -256,42 +332,69 @@ fn groups<'a, L: Lanes>(columns: Columns<'a>) -> impl Iterator<Item = Group<'a, 
 }
 
 impl<L: Lanes> Group<'_, L> {
-    /// Calls `take` with each class's number and interpolated values.
+    /// Shows the visitor each class's number and interpolated values.
     #[inline(always)]
-    fn for_each_class(&self, grid: GridRow<'_>, mut take: impl FnMut(f32, L)) {
+    fn visit_classes(&self, grid: GridRow<'_>, visitor: &mut impl Visitor<L>) {
+        match self.reach {
+            Reach::One => self.walk(grid, Uniform, visitor),
+            Reach::Vector => self.walk(grid, Near { picks: self.picks }, visitor),
+            Reach::Far => self.walk(grid, Far { index: self.index, base: self.base }, visitor),
+        }
+    }
+
+    #[inline(always)]
+    fn walk(&self, grid: GridRow<'_>, reader: impl Reader<L>, visitor: &mut impl Visitor<L>) {
         let mut class = 0.0;
-        for row in grid.values.chunks_exact(grid.stride) {
-            let near = row.get(self.base..).unwrap_or_default();
-            let (left, right) = match self.reach {
-                Reach::One => pair_of(near),
-                Reach::Vector => {
-                    let next = near.get(1..).unwrap_or_default();
-                    (L::load(near).pick(self.picks), L::load(next).pick(self.picks))
-                }
-                Reach::Far => self.gather(row),
-            };
-            take(class, left.add(self.fraction.mul(right.sub(left))));
+        let rows = pieces(grid.values, grid.stride).zip(pieces(grid.steps, grid.stride));
+        for (values, steps) in rows {
+            let value = reader.read(values.get(self.base..).unwrap_or_default());
+            let step = reader.read(steps.get(self.base..).unwrap_or_default());
+            visitor.visit(class, value.add(self.fraction.mul(step)));
             class += 1.0;
         }
     }
+}
 
+/// Takes the lanes' values from a row that starts at the group's first column.
+trait Reader<L> {
+    fn read(&self, row: &[f32]) -> L;
+}
+
+struct Uniform;
+
+impl<L: Lanes> Reader<L> for Uniform {
     #[inline(always)]
-    fn gather(&self, row: &[f32]) -> (L, L) {
-        let (mut left, mut right) = ([0.0; MAX_LANES], [0.0; MAX_LANES]);
-        for ((left, right), &index) in left.iter_mut().zip(&mut right).zip(self.index) {
-            let near = row.get(index as usize..).unwrap_or_default();
-            *left = near.first().copied().unwrap_or_default();
-            *right = near.get(1).copied().unwrap_or_default();
-        }
-        (L::load(&left), L::load(&right))
+    fn read(&self, row: &[f32]) -> L {
+        L::splat(row.first().copied().unwrap_or_default())
     }
 }
 
-#[inline(always)]
-fn pair_of<L: Lanes>(near: &[f32]) -> (L, L) {
-    let left = near.first().copied().unwrap_or_default();
-    let right = near.get(1).copied().unwrap_or_default();
-    (L::splat(left), L::splat(right))
+struct Near<L: Lanes> {
+    picks: L::Picks,
+}
+
+impl<L: Lanes> Reader<L> for Near<L> {
+    #[inline(always)]
+    fn read(&self, row: &[f32]) -> L {
+        L::load(row).pick(self.picks)
+    }
+}
+
+struct Far<'a> {
+    index: &'a [u32],
+    base: usize,
+}
+
+impl<L: Lanes> Reader<L> for Far<'_> {
+    #[inline(always)]
+    fn read(&self, row: &[f32]) -> L {
+        let mut lanes = [0.0; MAX_LANES];
+        for (lane, &index) in lanes.iter_mut().zip(self.index) {
+            let column = (index as usize).saturating_sub(self.base);
+            *lane = row.get(column).copied().unwrap_or_default();
+        }
+        L::load(&lanes)
+    }
 }
 
 #[cfg(test)]
@@ -353,10 +456,16 @@ mod tests {
         let len = case.index.len();
         let (mut label, mut best) = (vec![0.0; len], vec![0.0; len]);
         let (mut second, mut sum) = (vec![0.0; len], vec![0.0; len]);
-        let grid = GridRow { values: &case.values, stride: row_stride(case.width) };
+        let (mut values, mut steps) = (vec![0.0; case.values.len()], vec![0.0; case.values.len()]);
+        let rows = RowPair { upper: &case.values, lower: &case.values, fraction: 0.3 };
+        (kernels.blend)(rows, BlendedRow { values: &mut values, steps: &mut steps });
+        let grid = GridRow { values: &values, steps: &steps, stride: row_stride(case.width) };
         let columns = Columns { index: &case.index, fraction: &case.fraction };
-        let winners = Winners { label: &mut label, best: &mut best, second: &mut second };
-        (kernels.decide)(grid, columns, winners);
+        (kernels.decide)(grid, columns, &mut label);
+        let mut ranked = vec![0.0; len];
+        let ranking = Ranking { label: &mut ranked, best: &mut best, second: &mut second };
+        (kernels.rank)(grid, columns, ranking);
+        assert_eq!(ranked, label, "{}", kernels.name);
         let mut rival = second.clone();
         let evidence = Evidence { best: &best, rival: &mut rival, sum: &mut sum };
         (kernels.evidence)(grid, columns, 0.7, evidence);
@@ -419,10 +528,10 @@ mod tests {
         let columns = Columns { index: &index, fraction: &fraction };
         for _ in 0..2 {
             for kernels in super::super::arch::all().chain([&PORTABLE]) {
-                let (mut label, mut best) = ([9.0; MAX_LANES], [9.0; MAX_LANES]);
-                let mut second = [9.0; MAX_LANES];
-                let winners = Winners { label: &mut label, best: &mut best, second: &mut second };
-                (kernels.decide)(GridRow { values: &values, stride }, columns, winners);
+                let mut label = [9.0; MAX_LANES];
+                let steps = vec![0.0; values.len()];
+                let grid = GridRow { values: &values, steps: &steps, stride };
+                (kernels.decide)(grid, columns, &mut label);
                 assert_eq!(label, [0.0; MAX_LANES], "{}", kernels.name);
             }
             values.fill(f32::NAN);

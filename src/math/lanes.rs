@@ -25,6 +25,8 @@ pub trait Lanes: Copy {
     fn sub(self, other: Self) -> Self;
     /// Lane-wise product.
     fn mul(self, other: Self) -> Self;
+    /// The greater of the two; `other` where either is NaN or both are zero.
+    fn max(self, other: Self) -> Self;
     /// True where `self > other`; false where either is NaN.
     fn greater(self, other: Self) -> Self::Mask;
     /// `yes` where the mask is true, else `no`.
@@ -91,6 +93,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
     fn greater(self, other: Self) -> [bool; 8] {
         let mut mask = [false; 8];
         for ((truth, left), right) in mask.iter_mut().zip(self.0).zip(other.0) {
@@ -142,7 +149,7 @@ impl Lanes for Portable {
 #[inline(always)]
 pub fn exp_nonpositive<L: Lanes>(x: L) -> L {
     let floor = L::splat(-87.0);
-    let x = L::select(x.greater(floor), x, floor);
+    let x = x.max(floor);
     // Adding and subtracting 1.5 * 2^23 rounds to the nearest whole number.
     let rounder = L::splat(12_582_912.0);
     let whole = x.mul(L::splat(core::f32::consts::LOG2_E)).add(rounder).sub(rounder);

@@ -3,4 +3,5 @@
 pub(crate) mod arch;
 pub mod kernels;
 pub mod lanes;
+pub mod pieces;
 pub mod resample;

@@ -1,7 +1,7 @@
 //! AVX2 and AVX-512 kernels.
 
 use crate::math::kernels::{
-    self, ClassBlock, Columns, Evidence, FeatureRow, GridRow, Kernels, Winners,
+    self, BlendedRow, ClassBlock, Columns, Evidence, FeatureRow, GridRow, Kernels, Ranking, RowPair,
 };
 use crate::math::lanes::Lanes;
 use core::arch::x86_64::*;
@@ -80,6 +80,12 @@ impl Lanes for Avx2 {
     fn mul(self, other: Self) -> Self {
         // SAFETY: see above.
         Avx2(unsafe { _mm256_mul_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        // SAFETY: see above.
+        Avx2(unsafe { _mm256_max_ps(self.0, other.0) })
     }
 
     #[inline(always)]
@@ -169,6 +175,12 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        // SAFETY: see above.
+        Avx512(unsafe { _mm512_max_ps(self.0, other.0) })
+    }
+
+    #[inline(always)]
     fn greater(self, other: Self) -> __mmask16 {
         // SAFETY: see above.
         unsafe { _mm512_cmp_ps_mask::<_CMP_GT_OQ>(self.0, other.0) }
@@ -215,14 +227,18 @@ macro_rules! entry_points {
 
             pub static KERNELS: Kernels = Kernels {
                 name: $feature,
-                blend: |upper, lower, fraction, out| {
+                blend: |rows, blended| {
                     // SAFETY: `supported` hands this table out only after checking that the
                     // processor has the feature.
-                    unsafe { blend(upper, lower, fraction, out) }
+                    unsafe { blend(rows, blended) }
                 },
-                decide: |grid, columns, winners| {
+                decide: |grid, columns, labels| {
                     // SAFETY: see above.
-                    unsafe { decide(grid, columns, winners) }
+                    unsafe { decide(grid, columns, labels) }
+                },
+                rank: |grid, columns, ranking| {
+                    // SAFETY: see above.
+                    unsafe { rank(grid, columns, ranking) }
                 },
                 evidence: |grid, columns, scale, operands| {
                     // SAFETY: see above.
@@ -235,13 +251,18 @@ macro_rules! entry_points {
             };
 
             #[target_feature(enable = $feature)]
-            fn blend(upper: &[f32], lower: &[f32], fraction: f32, out: &mut [f32]) {
-                kernels::blend(upper, lower, fraction, out);
+            fn blend(rows: RowPair<'_>, blended: BlendedRow<'_>) {
+                kernels::blend(rows, blended);
             }
 
             #[target_feature(enable = $feature)]
-            fn decide(grid: GridRow<'_>, columns: Columns<'_>, winners: Winners<'_>) {
-                kernels::decide::<$lanes>(grid, columns, winners);
+            fn decide(grid: GridRow<'_>, columns: Columns<'_>, labels: &mut [f32]) {
+                kernels::decide::<$lanes>(grid, columns, labels);
+            }
+
+            #[target_feature(enable = $feature)]
+            fn rank(grid: GridRow<'_>, columns: Columns<'_>, ranking: Ranking<'_>) {
+                kernels::rank::<$lanes>(grid, columns, ranking);
             }
 
             #[target_feature(enable = $feature)]

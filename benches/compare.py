@@ -143,14 +143,21 @@ def compare_frames(bundle: Path, picture: Path, frames: int, rounds: int) -> Non
                 results[name].append(run_json(command))
     medians = {}
     for name, runs in results.items():
-        times = [run["total_ms"]["median"] if name == "zsseg" else statistics.median(run["times_ms"]) for run in runs]
-        medians[name] = (min(times), max(run["peak_bytes"] for run in runs))
+        measured = [median_and_peak(run) for run in runs]
+        medians[name] = (min(m for m, _ in measured), max(p for _, p in measured))
     base = medians["zsseg"][0]
     print(f"\n{picture.name}, best of {rounds} rounds' medians of {frames} frames, one thread\n")
     print("| engine | ms per frame | time relative to zsseg | peak memory of the process |")
     print("|---|---|---|---|")
     for name, (time_ms, peak) in medians.items():
         print(f"| {name} | {time_ms:.1f} | {time_ms / base:.2f} | {peak / 2**20:.0f} MiB |")
+
+
+def median_and_peak(run: dict) -> tuple[float, int]:
+    """Of `zsseg bench --json`, or of what the two other programs print."""
+    if "stages" in run:
+        return run["stages"]["total"]["median"], run["peak_process_bytes"]
+    return statistics.median(run["times_ms"]), run["peak_bytes"]
 
 
 class Tail:

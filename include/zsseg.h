@@ -365,7 +365,8 @@ zsseg_status_t zsseg_bundle_class(const void *bundle,
                                   zsseg_error_t *error);
 
 /**
- * Exact number of arena bytes that zsseg_init() will need for this bundle and these limits.
+ * Exact number of arena bytes that zsseg_init() will need for this bundle and these limits; a
+ * multiple of ZSSEG_ARENA_ALIGN.
  * Known before anything is loaded; one byte less is an error there.
  *
  * Requires: `bundle` leads to `bundle_bytes` readable bytes; the others are NULL or valid.

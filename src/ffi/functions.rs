@@ -1,7 +1,7 @@
 //! The functions of `include/zsseg.h`.
 
 use super::convert::{bundle_bytes, check_out, not_null, read, report, write};
-use super::guard::{HANDLE_BYTES, Handle, Span, catch, copy_text};
+use super::guard::{self, HANDLE_BYTES, Handle, Span, catch, copy_text};
 use super::types::*;
 use crate::bundle::Bundle;
 use crate::limits::{Limits, product};
@@ -148,7 +148,8 @@ pub unsafe extern "C" fn zsseg_bundle_class(
     unsafe { report(result, error) }
 }
 
-/// Exact number of arena bytes that zsseg_init() will need for this bundle and these limits.
+/// Exact number of arena bytes that zsseg_init() will need for this bundle and these limits; a
+/// multiple of ZSSEG_ARENA_ALIGN.
 /// Known before anything is loaded; one byte less is an error there.
 ///
 /// # Safety
@@ -178,7 +179,7 @@ pub unsafe extern "C" fn zsseg_arena_size(
 
 fn arena_need(bundle: &Bundle<'_>, limits: &Limits) -> Result<usize> {
     let own = Segmenter::arena_bytes(bundle, limits)?;
-    own.checked_add(HANDLE_BYTES).ok_or(Status::LimitExceeded.about("arena"))
+    guard::arena_bytes(own).ok_or(Status::LimitExceeded.about("arena"))
 }
 
 /// Verifies the bundle, loads its network and sets up a segmenter inside `arena`, which starts
@@ -406,7 +407,9 @@ pub unsafe extern "C" fn zsseg_arena_peak(
     if !handle.is_open() {
         return ZSSEG_E_INVALID_STATE;
     }
-    let used = handle.segmenter.arena_used_bytes().saturating_add(HANDLE_BYTES);
+    let Some(used) = guard::arena_bytes(handle.segmenter.arena_used_bytes()) else {
+        return ZSSEG_E_LIMIT_EXCEEDED;
+    };
     // SAFETY: not NULL.
     unsafe { arena_bytes.write_unaligned(used) };
     ZSSEG_OK

@@ -1,15 +1,22 @@
 //! What stands between a C caller and the library: the handle, the panic guard, texts.
 
+use crate::arena::ALIGN_BYTES;
 use crate::segmenter::Segmenter;
 use crate::status::{Error, Result, Status};
 use core::ffi::c_char;
 
 /// Bytes at the start of the arena that the handle takes.
-pub(super) const HANDLE_BYTES: usize = size_of::<Handle>().next_multiple_of(64);
+pub(super) const HANDLE_BYTES: usize = size_of::<Handle>().next_multiple_of(ALIGN_BYTES);
 
 const LIVE: u64 = 0x7a73_7365_675f_6c69;
 const CLOSED: u64 = 0x7a73_7365_675f_636c;
 const POISONED: u64 = 0x7a73_7365_675f_706f;
+
+/// Size of an arena with `segmenter_bytes` for the segmenter: a multiple of the alignment, as C11
+/// asks of `aligned_alloc`.
+pub(super) fn arena_bytes(segmenter_bytes: usize) -> Option<usize> {
+    segmenter_bytes.checked_add(HANDLE_BYTES)?.checked_next_multiple_of(ALIGN_BYTES)
+}
 
 /// What a `zsseg_t *` points to.
 pub(super) struct Handle {

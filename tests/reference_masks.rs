@@ -11,8 +11,9 @@ use zsseg::convert::{Config, Source, Sources};
 
 /// Least share of equal pixels for networks computed in floats.
 const FLOAT: f64 = 0.999;
-/// Least share of equal pixels for quantised networks: an activation that lies between two
-/// integers may be rounded the other way by another order of summation.
+/// Least share of equal pixels for quantised networks: a pixel of the resized frame that lies
+/// between two integers may be rounded the other way than by the reference, which resizes in
+/// float64, and such networks amplify that.
 const INT8: f64 = 0.990;
 
 /// Segments `pictures` and compares each with the reference mask of the same name.

@@ -110,6 +110,45 @@ fn every_form_agrees_with_onnxruntime_within_a_step() {
 }
 
 #[test]
+fn quantised_layers_give_onnxruntime_s_integers() {
+    let image = floats("image.input");
+    // Whole networks, and what of two others comes before an average and a softmax, which
+    // onnxruntime computes in integers of its own.
+    let scaled = "scaled_DequantizeLinear_Output";
+    for (stem, inner) in [
+        ("classifier_qdq_u8", None),
+        ("classifier_qdq_s8", None),
+        ("reordered_qdq_forth", None),
+        ("segmentation_qdq_u8", Some(("scaled_qdq_u8", scaled))),
+        ("segmentation_qdq_s8", Some(("scaled_qdq_s8", scaled))),
+    ] {
+        let case = Case::named(stem);
+        let (expected, options) = match inner {
+            None => (stem, case.options()),
+            Some((expected, output_name)) => {
+                let shape =
+                    Options { channels: 16, grid_height: 16, grid_width: 16, ..case.options() };
+                (expected, Options { output_name, ..shape })
+            }
+        };
+        let mut backbone = TractBackbone::load(&case.model(), &options).unwrap();
+        let found = segment(&mut backbone, &image);
+        assert_eq!(found, floats(&format!("{expected}.expected")), "{stem}");
+    }
+}
+
+#[test]
+fn the_order_of_summation_makes_no_difference() {
+    let image = floats("image.input");
+    let [forth, back] = ["reordered_qdq_forth", "reordered_qdq_back"].map(|stem| {
+        let case = Case::named(stem);
+        let mut backbone = TractBackbone::load(&case.model(), &case.options()).unwrap();
+        segment(&mut backbone, &image)
+    });
+    assert_eq!(forth, back);
+}
+
+#[test]
 fn a_backbone_gives_the_same_for_the_same_picture_and_keeps_its_input_where_it_is() {
     let image = floats("image.input");
     let case = Case::named("segmentation_qdq_u8");

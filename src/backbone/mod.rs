@@ -39,6 +39,6 @@ pub struct Coverage {
     /// Multiply-accumulates per frame in floating point.
     pub float_macs: u64,
     /// Activations rounded to their integer grid while staying in floating point (the QDQ form
-    /// of quantised networks).
+    /// of quantised networks). Float nodes between them may compute with whole numbers, exactly.
     pub emulated_quantizations: u32,
 }

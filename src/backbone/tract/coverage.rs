@@ -2,6 +2,7 @@
 
 use super::fake_quantize::{FakeQuantize, mini_op};
 use super::quantize::{Dequantize, Quantize};
+use super::requantize::steps_limits;
 use crate::backbone::Coverage;
 use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv};
@@ -12,7 +13,8 @@ use tract_core::ops::einsum::EinSum;
 pub(super) fn of(model: &TypedModel) -> TractResult<Coverage> {
     let mut coverage = Coverage::default();
     for node in model.nodes() {
-        if mini_op::<FakeQuantize>(node).is_some() || is_pair(model, node) {
+        let is_emulated = mini_op::<FakeQuantize>(node).is_some() || steps_limits(node).is_some();
+        if is_emulated || is_pair(model, node) {
             coverage.emulated_quantizations += 1;
         }
         let Some((is_integer, macs)) = products(model, node)? else { continue };
@@ -27,8 +29,8 @@ pub(super) fn of(model: &TypedModel) -> TractResult<Coverage> {
     Ok(coverage)
 }
 
-/// Whether `node` dequantises what the node before it quantised (to another scale, or it would
-/// have become a [`FakeQuantize`]).
+/// Whether `node` dequantises what the node before it quantised (with another zero point or in
+/// floats, or it would have become a [`FakeQuantize`]).
 fn is_pair(model: &TypedModel, node: &TypedNode) -> bool {
     let before = node.inputs.first().map(|input| model.node(input.node));
     mini_op::<Dequantize>(node).is_some()

@@ -153,13 +153,14 @@ fn writers(graph: &GraphProto) -> Result<HashMap<&str, usize>> {
 }
 
 /// A tensor that a node reads.
-struct Read<'a> {
-    name: &'a str,
+pub(super) struct Read<'a> {
+    pub(super) name: &'a str,
     /// Whether it is read by a subgraph of the node.
     inner: bool,
 }
 
-fn reads(node: &NodeProto) -> Vec<Read<'_>> {
+/// Every tensor that a node reads.
+pub(super) fn reads(node: &NodeProto) -> Vec<Read<'_>> {
     let names = node.input.iter().filter(|name| !name.is_empty());
     let mut found: Vec<Read<'_>> = names.map(|name| Read { name, inner: false }).collect();
     let mut open: Vec<&GraphProto> = subgraphs(node).collect();

@@ -2,22 +2,27 @@
 //!
 //! A QDQ network says where its activations are rounded to integers by a quantisation followed
 //! by a dequantisation. tract runs such a network in floats, so the pair comes down to moving
-//! each value to its grid, which is done in one pass in place.
+//! each value to its grid, which is done in one pass in place. Where `integers` has been at
+//! work, the dequantisation may be to steps, and what is quantised may be steps already.
 
 use super::quantize::{Dequantize, Grid, Quantize, clamp};
+use super::requantize::steps_limits;
 use crate::spec::Precision;
 use std::boxed::Box;
+use std::format;
 use std::string::String;
 use tract_core::internal::*;
 use tract_core::ops::binary::TypedBinOp;
 use tract_core::ops::element_wise::ElementWiseOp;
-use tract_core::ops::math::{Max, Min};
+use tract_core::ops::math::{Max, Min, mul};
 use tract_linalg::multithread::par_chunks_mut;
 
-/// Moves values to their grid: `(clamp(round(x / scale)) - zero_point) * scale`.
+/// Moves values to their grid: `(clamp(round(x / scale)) - zero_point) * unit`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct FakeQuantize {
     grid: Grid,
+    /// The scale, or 1 for the steps themselves.
+    unit: f32,
 }
 
 impl Eq for FakeQuantize {}
@@ -28,7 +33,7 @@ impl ElementWiseMiniOp for FakeQuantize {
     }
 
     fn eval_in_place(&self, t: &mut Tensor, _: Option<DatumType>) -> TractResult<()> {
-        in_parallel(t, |values| self.grid.snap(values))
+        in_parallel(t, |values| self.grid.snap(values, self.unit))
     }
 }
 
@@ -67,19 +72,23 @@ fn in_parallel(t: &mut Tensor, change: impl Fn(&mut [f32]) + Sync + Send) -> Tra
     })
 }
 
-/// Replaces every quantisation that is followed by its own dequantisation.
+/// Replaces every quantisation that is followed by a dequantisation.
 ///
 /// With [`Precision::FloatActivations`] only the limits of the integer range remain: quantisers
 /// drop a ReLU whose effect the smallest integer has, so the limits belong to the network.
 pub(super) fn emulate(model: &mut TypedModel, precision: Precision) -> TractResult<()> {
     for id in 0..model.nodes().len() {
-        let Some((source, grid)) = pair(model, model.node(id)) else { continue };
-        let (low, high) = grid.range();
+        let Some(Pair { mut source, grid, unit }) = pair(model, model.node(id)) else { continue };
+        let (low, high) = grid.range(unit);
         let op: Box<dyn ElementWiseMiniOp> = match precision {
-            Precision::AsModel => Box::new(FakeQuantize { grid }),
+            Precision::AsModel if is_in_steps(model, source, grid) => {
+                scale_steps(model, id, source, unit)?;
+                continue;
+            }
+            Precision::AsModel => Box::new(FakeQuantize { grid, unit }),
+            Precision::FloatActivations if unit != grid.scale => continue,
             Precision::FloatActivations => Box::new(Saturate { low, high }),
         };
-        let mut source = source;
         while let Some(earlier) = before_limit(model, source, (low, high), &*op)? {
             source = earlier;
         }
@@ -88,6 +97,27 @@ pub(super) fn emulate(model: &mut TypedModel, precision: Precision) -> TractResu
         TypedModelPatch::replace_single_op(model, node, &[source], op)?.apply(model)?;
     }
     model.compact()
+}
+
+/// Whether `values` are whole steps of `grid` already.
+fn is_in_steps(model: &TypedModel, values: OutletId, grid: Grid) -> bool {
+    let (low, high) = grid.steps();
+    let limits = steps_limits(model.node(values.node));
+    grid.scale == 1.0 && limits.is_some_and(|[least, most]| low <= least && most <= high)
+}
+
+/// Replaces node `id` by the steps times `unit`.
+fn scale_steps(model: &mut TypedModel, id: usize, steps: OutletId, unit: f32) -> TractResult<()> {
+    let node = model.node(id);
+    let mut patch = TypedModelPatch::default();
+    let mut values = patch.tap_model(model, steps)?;
+    if unit != 1.0 {
+        let unit = tensor0(unit).broadcast_into_rank(node.outputs[0].fact.rank())?;
+        let unit = patch.add_const(format!("{}.unit", node.name), unit)?;
+        values = patch.wire_node(&node.name, mul(), &[values, unit])?[0];
+    }
+    patch.shunt_outside(model, OutletId::new(id, 0), values)?;
+    patch.apply(model)
 }
 
 /// The values before a maximum or minimum with a constant (a ReLU, a ReLU6), if `op` makes it
@@ -114,13 +144,22 @@ fn before_limit(
     Ok(is_redundant.then_some(node.inputs[0]))
 }
 
-/// Where the values come from and their grid, if `node` undoes the quantisation right before it.
-fn pair(model: &TypedModel, node: &TypedNode) -> Option<(OutletId, Grid)> {
-    let dequantize = mini_op::<Dequantize>(node)?;
+/// A quantisation and the dequantisation after it.
+struct Pair {
+    /// The values that are quantised.
+    source: OutletId,
+    grid: Grid,
+    /// What the dequantisation makes of a step.
+    unit: f32,
+}
+
+/// The pair that `node` ends.
+fn pair(model: &TypedModel, node: &TypedNode) -> Option<Pair> {
+    let Dequantize { scale, zero_point } = *mini_op::<Dequantize>(node)?;
     let before = model.node(node.inputs.first()?.node);
     let grid = mini_op::<Quantize>(before)?.grid;
-    let same = grid.scale == dequantize.scale && grid.zero_point == dequantize.zero_point;
-    same.then_some((*before.inputs.first()?, grid))
+    let source = *before.inputs.first()?;
+    (grid.zero_point == zero_point).then_some(Pair { source, grid, unit: scale })
 }
 
 /// The element-wise operator of a node.
@@ -131,7 +170,6 @@ pub(super) fn mini_op<T: ElementWiseMiniOp>(node: &TypedNode) -> Option<&T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::format;
     use std::vec::Vec;
     use tract_core::ops::konst::Const;
     use tract_core::ops::math::{max, min};

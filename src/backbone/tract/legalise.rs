@@ -210,10 +210,10 @@ fn quantized(node: &NodeProto, first: usize) -> Result<Quantized> {
     Ok(Quantized { tensor: tensor.into(), scale: scale.into(), zero_point: zero_point.into() })
 }
 
-fn integer(node: &NodeProto, name: &str) -> Option<i64> {
+pub(super) fn integer(node: &NodeProto, name: &str) -> Option<i64> {
     node.attribute.iter().find(|one| one.name == name).map(|one| one.i)
 }
 
-fn attribute(name: &str, kind: AttributeType, i: i64, f: f32) -> AttributeProto {
+pub(super) fn attribute(name: &str, kind: AttributeType, i: i64, f: f32) -> AttributeProto {
     AttributeProto { name: name.into(), r#type: kind as i32, i, f, ..AttributeProto::default() }
 }

@@ -1,11 +1,11 @@
 //! tract's pipeline: from the bytes of an ONNX model to an execution plan.
 
 use super::fake_quantize::emulate;
-use super::{Options, coverage, cut, guard, legalise, quantize, resize};
+use super::{Options, coverage, cut, guard, integers, legalise, quantize, requantize, resize};
 use crate::backbone::Coverage;
 use crate::limits::{MAX_THREADS, product};
 use crate::map::Layout;
-use crate::spec::InputType;
+use crate::spec::{InputType, Precision};
 use crate::status::{Error, Result, Status};
 use std::format;
 use std::string::String;
@@ -68,6 +68,9 @@ fn prepare(onnx: &[u8], options: &Options<'_>) -> Result<TypedModel> {
     cut::cut(&mut model.graph, options)?;
     legalise::legalise(&mut model.graph)?;
     guard::check(&framework, &model.graph)?;
+    if options.precision == Precision::AsModel {
+        integers::rewrite(&mut model.graph);
+    }
     typed_model(&framework, &model.into_proto(), options)
 }
 
@@ -75,6 +78,7 @@ fn prepare(onnx: &[u8], options: &Options<'_>) -> Result<TypedModel> {
 fn framework() -> Onnx {
     let mut framework = tract_onnx::onnx().with_ignore_output_types(true);
     quantize::register(&mut framework.op_register);
+    requantize::register(&mut framework.op_register);
     framework
 }
 

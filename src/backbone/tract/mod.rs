@@ -5,10 +5,11 @@
 //! 1. `guard`: parse the bytes, refuse what is hostile or unknown.
 //! 2. `cut`: leave only what lies between the input and the output.
 //! 3. `legalise`: rewrite what tract cannot take into what it can.
-//! 4. `load`: tract's own pipeline, from the rewritten graph to an execution plan.
-//! 5. `quantize`, `fake_quantize` and `resize`: operators in place of tract's slow or wrong
-//!    ones.
-//! 6. `coverage`: what the plan computes in integers.
+//! 4. `integers`: let quantised layers compute in whole numbers.
+//! 5. `load`: tract's own pipeline, from the rewritten graph to an execution plan.
+//! 6. `quantize`, `requantize`, `fake_quantize` and `resize`: operators that tract lacks, or in
+//!    place of its slow or wrong ones.
+//! 7. `coverage`: what the plan computes in integers.
 //!
 //! No other folder names tract. Unlike the rest of this library, tract allocates while it runs.
 
@@ -16,9 +17,11 @@ mod coverage;
 mod cut;
 mod fake_quantize;
 mod guard;
+mod integers;
 mod legalise;
 mod load;
 mod quantize;
+mod requantize;
 mod resize;
 
 use super::{Backbone, Coverage};

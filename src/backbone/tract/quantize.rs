@@ -19,7 +19,7 @@ use tract_onnx::tract_hir::infer::*;
 use tract_onnx::tract_hir::internal::{Expansion, expand};
 
 /// Adding and subtracting it rounds a float of magnitude below 2^22 half to even.
-const ROUNDER: f32 = 12_582_912.0;
+pub(super) const ROUNDER: f32 = 12_582_912.0;
 
 /// Integers that stand for numbers: `value = (integer - zero_point) * scale`, `integer` between
 /// `low` and `high`.
@@ -37,7 +37,7 @@ pub(super) struct Grid {
 
 impl Grid {
     /// The grid of a u8 or i8 tensor.
-    fn of(element: DatumType, scale: f32, zero_point: i32) -> TractResult<Grid> {
+    pub(super) fn of(element: DatumType, scale: f32, zero_point: i32) -> TractResult<Grid> {
         let (low, high) = match element {
             DatumType::U8 => (0, 255),
             DatumType::I8 => (-128, 127),
@@ -47,23 +47,24 @@ impl Grid {
     }
 
     /// Smallest and largest integer, with the zero point taken off.
-    fn steps(&self) -> (f32, f32) {
+    pub(super) fn steps(&self) -> (f32, f32) {
         ((self.low - self.zero_point) as f32, (self.high - self.zero_point) as f32)
     }
 
-    /// The numbers that the smallest and the largest integer stand for.
-    pub(super) fn range(&self) -> (f32, f32) {
+    /// The numbers that the smallest and the largest integer stand for, if a step is `unit`.
+    pub(super) fn range(&self, unit: f32) -> (f32, f32) {
         let (low, high) = self.steps();
-        (low * self.scale, high * self.scale)
+        (low * unit, high * unit)
     }
 
-    /// Moves every value to the nearest one of the grid: bit-equal to quantising and
-    /// dequantising it. NaN becomes the smallest value, as in onnxruntime.
-    pub(super) fn snap(&self, values: &mut [f32]) {
+    /// Counts the steps to the nearest number of the grid, each of them as `unit`: with the
+    /// scale bit-equal to quantising and dequantising. NaN becomes the smallest number, as in
+    /// onnxruntime.
+    pub(super) fn snap(&self, values: &mut [f32], unit: f32) {
         let (low, high) = self.steps();
         let scale = self.scale;
         for value in values {
-            *value = (clamp(*value / scale, low, high) + ROUNDER - ROUNDER) * scale;
+            *value = (clamp(*value / scale, low, high) + ROUNDER - ROUNDER) * unit;
         }
     }
 
@@ -360,7 +361,7 @@ mod tests {
         for grid in grids() {
             let values = values(grid.scale);
             let mut snapped = values.clone();
-            grid.snap(&mut snapped);
+            grid.snap(&mut snapped, grid.scale);
             let dequantize = Dequantize { scale: grid.scale, zero_point: grid.zero_point };
             let quantized = Quantize { grid }.eval_out_of_place(&tensor1(&values), None).unwrap();
             let both = dequantize.eval_out_of_place(&quantized, None).unwrap();

@@ -6,8 +6,11 @@
 use super::quantize::{ROUNDER, clamp};
 use std::boxed::Box;
 use std::string::String;
+use std::vec;
 use std::vec::Vec;
+use tract_core::broadcast::multi_broadcast;
 use tract_core::internal::*;
+use tract_core::ops::change_axes::wire_rank_broadcast;
 use tract_linalg::multithread::par_chunks_mut;
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
@@ -312,6 +315,87 @@ impl Expansion for Wired {
                 ensure!(fits && biases.len() == channels, "not one parameter per channel");
                 let op = Requantize { multipliers, biases, axis, limits: *limits };
                 model.wire_node(prefix, op, &inputs[..1])
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sums around every tie that a multiplier makes, and beyond both ends.
+    fn sums() -> Vec<f32> {
+        let far = [1e7, -1e7, 16_777_215.0, -16_777_215.0];
+        (-1_100..1_100).map(|sum| sum as f32).chain(far).collect()
+    }
+
+    /// The step by the book: an i64 for the sum, one f32 product, rounding by hand.
+    fn reference(sum: f32, bias: f32, multiplier: f32, limits: [f32; 2]) -> f32 {
+        let product = (sum as i64 + bias as i64) as f32 * multiplier;
+        let (whole, part) = (product.floor(), product - product.floor());
+        let is_odd = whole.rem_euclid(2.0) == 1.0;
+        let up = part > 0.5 || (part == 0.5 && is_odd);
+        (whole + f32::from(up)).clamp(limits[0], limits[1])
+    }
+
+    #[test]
+    fn requantizing_is_the_book_s_in_both_layouts() {
+        let sums = sums();
+        // Ties at every odd sum, at every fourth, and hardly ever.
+        let multipliers = [0.5, 0.25, 0.123_456_7, 1.0];
+        let biases = [0.0, -3.0, 70_000.0, 1.0];
+        for limits in [[0.0, 255.0], [-128.0, 127.0], [-12.0, 243.0], [0.0, 100.0]] {
+            let (multipliers, biases) = (multipliers.into(), biases.into());
+            let op = Requantize { multipliers, biases, axis: 0, limits };
+            let mut planes = sums.repeat(4);
+            op.planes(0, &mut planes, sums.len());
+            let mut pixels: Vec<f32> = sums.iter().flat_map(|&sum| [sum; 4]).collect();
+            op.pixels(&mut pixels);
+            for (channel, found) in planes.chunks_exact(sums.len()).enumerate() {
+                let (bias, multiplier) = (op.biases[channel], op.multipliers[channel]);
+                for (at, (&sum, &found)) in sums.iter().zip(found).enumerate() {
+                    let wanted = reference(sum, bias, multiplier, limits);
+                    assert_eq!(found, wanted, "({sum} + {bias}) * {multiplier} in {limits:?}");
+                    assert_eq!(pixels[4 * at + channel], wanted, "channels last");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_axis_gives_the_same() {
+        let op = |axis| {
+            let (multipliers, biases) = ([0.1, 0.3, 0.7].into(), [5.0, 0.0, -5.0].into());
+            Requantize { multipliers, biases, axis, limits: [-128.0, 127.0] }
+        };
+        let run = |axis, tensor: Tensor| {
+            let mut model = TypedModel::default();
+            let source = model.add_source("source", f32::fact(tensor.shape())).unwrap();
+            let outputs = model.wire_node("requantize", op(axis), &[source]).unwrap();
+            model.select_output_outlets(&outputs).unwrap();
+            let plan = TypedSimplePlan::new(model).unwrap();
+            plan.run(tvec!(tensor.into_tvalue())).unwrap().remove(0).into_tensor()
+        };
+        let values: Vec<f32> = (0..2 * 3 * 20).map(|at| (at * 37 % 501) as f32 - 250.0).collect();
+        let first = Tensor::from_shape(&[2, 3, 4, 5], &values).unwrap();
+        let last = first.clone().move_axis(1, 3).unwrap();
+        assert_eq!(run(1, first).move_axis(1, 3).unwrap(), run(3, last));
+    }
+
+    #[test]
+    fn sums_of_steps_are_rounded_as_fused_products_are() {
+        let (ratios, zero_points) = ([1.1, 0.6], [135.0, 125.0, 130.0]);
+        let op = AddSteps { ratios, zero_points, limits: [-130.0, 125.0] };
+        let offset = 130.0 - ratios[0].mul_add(135.0, ratios[1] * 125.0);
+        for a in 0..=255u8 {
+            let (a, b) = (f32::from(a), (0..=255u8).map(f32::from));
+            let b: Vec<f32> = b.collect();
+            let mut found = vec![a - 135.0; 256];
+            op.add(&mut found, &b.iter().map(|b| b - 125.0).collect::<Vec<f32>>());
+            for (b, found) in b.iter().zip(found) {
+                let sum = a.mul_add(ratios[0], b.mul_add(ratios[1], offset));
+                assert_eq!(found, sum.round_ties_even().clamp(0.0, 255.0) - 130.0, "{a} {b}");
             }
         }
     }

@@ -269,18 +269,16 @@ fn coverage_counts_what_a_hand_counts() {
     for case in Case::all() {
         let backbone = TractBackbone::load(&case.model(), &case.options()).unwrap();
         let coverage = backbone.coverage();
-        let is_integer = case.stem.contains("qop");
-        assert_eq!(coverage.emulated_quantizations > 0, case.stem.contains("qdq") || is_integer);
+        let is_quantized = case.stem.contains("_q");
+        assert_eq!(coverage.emulated_quantizations > 0, is_quantized, "{}", case.stem);
         if !case.stem.starts_with("segmentation") {
             continue;
         }
-        let (nodes, found) = (
-            [coverage.integer_nodes, coverage.float_nodes],
-            [coverage.integer_macs, coverage.float_macs],
-        );
-        let (all, none) = if is_integer { (0, 1) } else { (1, 0) };
-        assert_eq!((nodes[all], found[all]), (5, macs), "{}", case.stem);
-        assert_eq!((nodes[none], found[none]), (0, 0), "{}", case.stem);
+        let exact = (coverage.exact_nodes, coverage.exact_macs);
+        let float = (coverage.float_nodes, coverage.float_macs);
+        let (all, none) = if is_quantized { (exact, float) } else { (float, exact) };
+        assert_eq!((all, none), ((5, macs), (0, 0)), "{}", case.stem);
+        assert_eq!((coverage.integer_nodes, coverage.integer_macs), (0, 0), "{}", case.stem);
     }
 }
 

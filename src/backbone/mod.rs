@@ -27,18 +27,22 @@ pub trait Backbone {
     fn output(&self) -> Result<Map<'_, f32>>;
 }
 
-/// How much of a network an engine computes in integers.
+/// What arithmetic an engine computes a network in: nodes that multiply and accumulate
+/// (convolutions, matrix products) and their multiply-accumulates per frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// Nodes that multiply and accumulate (convolutions, matrix products) in integers.
+    /// Nodes that run in integer instructions.
     pub integer_nodes: u32,
-    /// Such nodes that run in floating point.
+    /// Nodes whose operands and sums are whole numbers carried by floats: the integers' results.
+    pub exact_nodes: u32,
+    /// Nodes that run in floating point.
     pub float_nodes: u32,
-    /// Multiply-accumulates per frame in integers.
+    /// Multiply-accumulates of the integer nodes.
     pub integer_macs: u64,
-    /// Multiply-accumulates per frame in floating point.
+    /// Multiply-accumulates of the exact nodes.
+    pub exact_macs: u64,
+    /// Multiply-accumulates of the float nodes.
     pub float_macs: u64,
-    /// Activations rounded to their integer grid while staying in floating point (the QDQ form
-    /// of quantised networks). Float nodes between them may compute with whole numbers, exactly.
+    /// Activations rounded to their integer grid while carried by floats.
     pub emulated_quantizations: u32,
 }

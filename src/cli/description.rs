@@ -129,18 +129,20 @@ impl Arena {
     }
 }
 
-/// How much of a network runs in integers.
+/// What arithmetic a network runs in.
 #[derive(Serialize)]
 pub struct Integers {
-    /// Convolutions and matrix products in integers.
+    /// Convolutions and matrix products in integer instructions.
     integer_nodes: u32,
+    /// Those of whole numbers carried by floats, with the integers' results.
+    exact_nodes: u32,
     /// Those in floating point.
     float_nodes: u32,
-    /// Multiply-accumulates per frame in integers.
+    /// Multiply-accumulates per frame of each of the three.
     integer_macs: u64,
-    /// Those in floating point.
+    exact_macs: u64,
     float_macs: u64,
-    /// Activations rounded to integers while staying floats.
+    /// Activations rounded to integers while carried by floats.
     emulated_quantizations: u32,
 }
 
@@ -148,8 +150,10 @@ impl From<Coverage> for Integers {
     fn from(coverage: Coverage) -> Integers {
         Integers {
             integer_nodes: coverage.integer_nodes,
+            exact_nodes: coverage.exact_nodes,
             float_nodes: coverage.float_nodes,
             integer_macs: coverage.integer_macs,
+            exact_macs: coverage.exact_macs,
             float_macs: coverage.float_macs,
             emulated_quantizations: coverage.emulated_quantizations,
         }
@@ -224,14 +228,19 @@ impl Description {
             return format!("  {:10} cannot be loaded: {error}\n", "integers");
         }
         let Some(found) = &self.integers else { return String::new() };
-        let total = (found.integer_macs + found.float_macs).max(1) as f64;
-        let percent = found.integer_macs as f64 / total * 100.0;
+        let total = (found.integer_macs + found.exact_macs + found.float_macs).max(1) as f64;
+        let percent = |macs: u64| macs as f64 / total * 100.0;
         format!(
-            "  {:10} {percent:.1} % of {:.1} million multiply-accumulates; {} nodes in integers, \
-             {} in floats, {} activations rounded in floats\n",
-            "integers",
+            "  {:10} {:.1} million multiply-accumulates: {:.1} % in integers ({} nodes), {:.1} % in \
+             whole numbers carried exactly by floats ({} nodes), {:.1} % in floats ({} nodes); {} \
+             activations rounded to their grid\n",
+            "arithmetic",
             total / 1e6,
+            percent(found.integer_macs),
             found.integer_nodes,
+            percent(found.exact_macs),
+            found.exact_nodes,
+            percent(found.float_macs),
             found.float_nodes,
             found.emulated_quantizations
         )

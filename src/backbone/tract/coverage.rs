@@ -2,7 +2,7 @@
 
 use super::fake_quantize::{FakeQuantize, mini_op};
 use super::quantize::{Dequantize, Quantize};
-use super::requantize::steps_limits;
+use super::requantize::{Requantize, steps_limits};
 use crate::backbone::Coverage;
 use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv};
@@ -18,15 +18,27 @@ pub(super) fn of(model: &TypedModel) -> TractResult<Coverage> {
             coverage.emulated_quantizations += 1;
         }
         let Some((is_integer, macs)) = products(model, node)? else { continue };
-        if is_integer {
-            coverage.integer_nodes += 1;
-            coverage.integer_macs += macs;
+        let (nodes, total) = if is_integer {
+            (&mut coverage.integer_nodes, &mut coverage.integer_macs)
+        } else if is_exact(model, node)? {
+            (&mut coverage.exact_nodes, &mut coverage.exact_macs)
         } else {
-            coverage.float_nodes += 1;
-            coverage.float_macs += macs;
-        }
+            (&mut coverage.float_nodes, &mut coverage.float_macs)
+        };
+        *nodes += 1;
+        *total += macs;
     }
     Ok(coverage)
+}
+
+/// Whether what `node` computes is requantised, perhaps after its axes were moved: only products
+/// of whole numbers are.
+fn is_exact(model: &TypedModel, node: &TypedNode) -> TractResult<bool> {
+    let mut next = model.single_succ(node.id)?;
+    while let Some(axes) = next.filter(|next| next.op_is::<AxisOp>()) {
+        next = model.single_succ(axes.id)?;
+    }
+    Ok(next.is_some_and(|next| next.op_is::<Requantize>()))
 }
 
 /// Whether `node` dequantises what the node before it quantised (with another zero point or in

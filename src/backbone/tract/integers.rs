@@ -99,14 +99,7 @@ impl<'a> Index<'a> {
     fn values(&self, name: &str) -> Option<Vec<f32>> {
         let made = self.writers.get(name).filter(|node| node.op_type == "Constant");
         let made = made.and_then(|node| node.attribute.iter().find_map(|one| one.t.as_ref()));
-        let tensor = self.constants.get(name).copied().or(made)?;
-        let len = tensor.dims.iter().try_fold(1i64, |len, &side| len.checked_mul(side))?;
-        if len > MAX_PARAMETERS {
-            return None;
-        }
-        let tensor = load_tensor(&MmapDataResolver, tensor, None).ok()?;
-        let values = tensor.cast_to::<f32>().ok()?.into_owned();
-        Some(values.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec())
+        parameters_of(self.constants.get(name).copied().or(made)?)
     }
 
     fn scalar(&self, name: &str) -> Option<f32> {
@@ -140,6 +133,17 @@ impl<'a> Index<'a> {
             _ => None,
         }
     }
+}
+
+/// The values of a tensor that is no larger than parameters are.
+pub(super) fn parameters_of(tensor: &TensorProto) -> Option<Vec<f32>> {
+    let len = tensor.dims.iter().try_fold(1i64, |len, &side| len.checked_mul(side))?;
+    if len > MAX_PARAMETERS {
+        return None;
+    }
+    let tensor = load_tensor(&MmapDataResolver, tensor, None).ok()?;
+    let values = tensor.cast_to::<f32>().ok()?.into_owned();
+    Some(values.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec())
 }
 
 /// A quantisation with what it quantises.

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | L0 | [`status`], [`limits`] |
 //! | L1 | [`arena`], [`map`], [`spec`], [`trace`], [`math`] |
-//! | L2 | [`image`], [`head`], [`bundle`] |
+//! | L2 | [`image`], [`head`], [`bundle`], [`spectral`] |
 //! | L3 | [`backbone`] |
 //! | L4 | [`segmenter`], `viz`, `metrics` |
 //! | L5 | `ffi`, `convert`, `cli` |
@@ -37,6 +37,7 @@ pub mod map;
 pub mod math;
 pub mod segmenter;
 pub mod spec;
+pub mod spectral;
 pub mod status;
 pub mod trace;
 

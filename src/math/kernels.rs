@@ -4,6 +4,7 @@
 //! `stride` is [`row_stride`] of the grid's width, so that vector loads near the end of a row
 //! stay inside it.
 
+use super::groups::{Visitor, groups};
 use super::lanes::{Lanes, Portable, exp_nonpositive};
 use super::pieces::{pieces, pieces_mut};
 
@@ -231,12 +232,6 @@ fn sums_of<L: Lanes>(
     sums
 }
 
-/// What is kept of a group of pixels while its classes pass by. Traits rather than closures:
-/// their methods can be inlined by force, without which vectors would pass through memory.
-trait Visitor<L> {
-    fn visit(&mut self, class: f32, value: L);
-}
-
 /// The best class so far.
 struct Top<L> {
     label: L,
@@ -291,109 +286,6 @@ impl<L: Lanes> Visitor<L> for Softmax<L> {
     #[inline(always)]
     fn visit(&mut self, _class: f32, value: L) {
         self.total = self.total.add(self.relative(value));
-    }
-}
-
-/// Neighbouring output pixels, one per lane.
-struct Group<'a, L: Lanes> {
-    index: &'a [u32],
-    base: usize,
-    picks: L::Picks,
-    fraction: L,
-    reach: Reach,
-}
-
-/// How many grid columns the pixels of a group lie between.
-#[derive(Clone, Copy, PartialEq)]
-enum Reach {
-    /// The same two columns.
-    One,
-    /// No more than a vector holds.
-    Vector,
-    /// More: the grid is finer than the output.
-    Far,
-}
-
-#[inline(always)]
-fn groups<'a, L: Lanes>(columns: Columns<'a>) -> impl Iterator<Item = Group<'a, L>> {
-    let indices = columns.index.chunks_exact(L::COUNT);
-    indices.zip(columns.fraction.chunks_exact(L::COUNT)).map(|(index, fraction)| {
-        let first = index.first().copied().unwrap_or(0);
-        let last = index.last().copied().unwrap_or(first);
-        let span = last.saturating_sub(first) as usize;
-        let reach = match span {
-            0 => Reach::One,
-            _ if span < L::COUNT => Reach::Vector,
-            _ => Reach::Far,
-        };
-        let picks = L::picks(index, first);
-        Group { index, base: first as usize, picks, fraction: L::load(fraction), reach }
-    })
-}
-
-impl<L: Lanes> Group<'_, L> {
-    /// Shows the visitor each class's number and interpolated values.
-    #[inline(always)]
-    fn visit_classes(&self, grid: GridRow<'_>, visitor: &mut impl Visitor<L>) {
-        match self.reach {
-            Reach::One => self.walk(grid, Uniform, visitor),
-            Reach::Vector => self.walk(grid, Near { picks: self.picks }, visitor),
-            Reach::Far => self.walk(grid, Far { index: self.index, base: self.base }, visitor),
-        }
-    }
-
-    #[inline(always)]
-    fn walk(&self, grid: GridRow<'_>, reader: impl Reader<L>, visitor: &mut impl Visitor<L>) {
-        let mut class = 0.0;
-        let rows = pieces(grid.values, grid.stride).zip(pieces(grid.steps, grid.stride));
-        for (values, steps) in rows {
-            let value = reader.read(values.get(self.base..).unwrap_or_default());
-            let step = reader.read(steps.get(self.base..).unwrap_or_default());
-            visitor.visit(class, value.add(self.fraction.mul(step)));
-            class += 1.0;
-        }
-    }
-}
-
-/// Takes the lanes' values from a row that starts at the group's first column.
-trait Reader<L> {
-    fn read(&self, row: &[f32]) -> L;
-}
-
-struct Uniform;
-
-impl<L: Lanes> Reader<L> for Uniform {
-    #[inline(always)]
-    fn read(&self, row: &[f32]) -> L {
-        L::splat(row.first().copied().unwrap_or_default())
-    }
-}
-
-struct Near<L: Lanes> {
-    picks: L::Picks,
-}
-
-impl<L: Lanes> Reader<L> for Near<L> {
-    #[inline(always)]
-    fn read(&self, row: &[f32]) -> L {
-        L::load(row).pick(self.picks)
-    }
-}
-
-struct Far<'a> {
-    index: &'a [u32],
-    base: usize,
-}
-
-impl<L: Lanes> Reader<L> for Far<'_> {
-    #[inline(always)]
-    fn read(&self, row: &[f32]) -> L {
-        let mut lanes = [0.0; MAX_LANES];
-        for (lane, &index) in lanes.iter_mut().zip(self.index) {
-            let column = (index as usize).saturating_sub(self.base);
-            *lane = row.get(column).copied().unwrap_or_default();
-        }
-        L::load(&lanes)
     }
 }
 

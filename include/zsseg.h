@@ -87,8 +87,6 @@
 #define ZSSEG_E_MODEL_SHAPE 20
 /** An internal error was caught. The handle is poisoned; other handles are not affected. */
 #define ZSSEG_E_PANIC 21
-/** A file could not be read or written. No function of this header returns it. */
-#define ZSSEG_E_IO 22
 
 /**
  * Version of this interface. It grows when something is added; callers compiled against an

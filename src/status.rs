@@ -57,13 +57,11 @@ pub enum Status {
     ModelShape = 20,
     /// A panic was caught at the boundary; the handle is poisoned.
     Panic = 21,
-    /// A file could not be read or written (command and tools only).
-    Io = 22,
 }
 
 impl Status {
     /// Every status, in the order of the numbers.
-    pub const ALL: [Status; 23] = [
+    pub const ALL: [Status; 22] = [
         Status::Ok,
         Status::NullPointer,
         Status::StructSize,
@@ -86,7 +84,6 @@ impl Status {
         Status::ModelRun,
         Status::ModelShape,
         Status::Panic,
-        Status::Io,
     ];
 
     /// The number that crosses the C boundary.
@@ -119,7 +116,6 @@ impl Status {
             Status::ModelRun => c"the network failed while running",
             Status::ModelShape => c"the network's shapes differ from the bundle's",
             Status::Panic => c"an internal error was caught; the handle is poisoned",
-            Status::Io => c"a file could not be read or written",
         }
     }
 
@@ -257,7 +253,7 @@ mod tests {
         let error = Status::ArenaTooSmall.about("arena").numbers(10, 20);
         assert_eq!(error.to_string(), "the arena is too small: arena (found 10, wanted 20)");
         for number in [0, 7, 10, 99, 100, u64::MAX] {
-            let text = Status::Io.about("x").numbers(number, number).to_string();
+            let text = Status::Panic.about("x").numbers(number, number).to_string();
             assert!(text.ends_with(&std::format!("(found {number}, wanted {number})")), "{text}");
         }
     }

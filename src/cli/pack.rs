@@ -3,14 +3,13 @@
 use super::model::{Memory, read_capped};
 use super::{Outcome, write};
 use crate::bundle::Bundle;
-use crate::convert::{self, Config, Source, Sources};
+use crate::convert::{self, Config, Source, Sources, WeightTypeName};
 use crate::head::Output;
 use crate::image::{Image, PixelFormat};
 use crate::limits::{Limits, MAX_BUNDLE_BYTES};
 use crate::segmenter::Segmenter;
 use crate::spec::WeightType;
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use std::format;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -53,26 +52,6 @@ pub struct Args {
     /// Write the bundle without trying it.
     #[arg(long)]
     no_check: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum WeightTypeName {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats.
-    F16,
-    /// 8-bit integers with a scale per class.
-    I8,
-}
-
-impl From<WeightTypeName> for WeightType {
-    fn from(name: WeightTypeName) -> WeightType {
-        match name {
-            WeightTypeName::F32 => WeightType::F32,
-            WeightTypeName::F16 => WeightType::F16,
-            WeightTypeName::I8 => WeightType::I8,
-        }
-    }
 }
 
 /// Runs the command.

@@ -7,6 +7,7 @@ use crate::spec::{
     WeightType,
 };
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use serde::Deserialize;
 use std::string::String;
 use std::vec::Vec;
@@ -281,11 +282,15 @@ pub(super) enum HeadKindName {
     Linear,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// How pack files and the command line call a [`WeightType`].
+#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum WeightTypeName {
+pub enum WeightTypeName {
+    /// 32-bit floats.
     F32,
+    /// 16-bit floats.
     F16,
+    /// 8-bit integers with a scale per class.
     I8,
 }
 

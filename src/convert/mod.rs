@@ -10,5 +10,5 @@ mod head;
 mod pack;
 mod profiles;
 
-pub use config::Config;
+pub use config::{Config, WeightTypeName};
 pub use pack::{Source, Sources, pack};

@@ -46,7 +46,6 @@ mod tests {
             ZSSEG_E_MODEL_RUN,
             ZSSEG_E_MODEL_SHAPE,
             ZSSEG_E_PANIC,
-            ZSSEG_E_IO,
         ];
         let codes = Status::ALL.map(Status::code);
         assert_eq!(constants, codes);

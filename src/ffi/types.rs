@@ -50,8 +50,6 @@ pub const ZSSEG_E_MODEL_RUN: i32 = 19;
 pub const ZSSEG_E_MODEL_SHAPE: i32 = 20;
 /// An internal error was caught. The handle is poisoned; other handles are not affected.
 pub const ZSSEG_E_PANIC: i32 = 21;
-/// A file could not be read or written. No function of this header returns it.
-pub const ZSSEG_E_IO: i32 = 22;
 
 /// Version of this interface. It grows when something is added; callers compiled against an
 /// older header keep working.

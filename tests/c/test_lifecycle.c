@@ -11,11 +11,11 @@ static void check_constants(void)
     CHECK(strlen(zsseg_version()) > 0);
     CHECK((zsseg_capabilities() &
            ~(uint32_t)(ZSSEG_CAPABILITY_TRACT | ZSSEG_CAPABILITY_ENGINE_HEAP)) == 0);
-    for (status = ZSSEG_OK; status <= ZSSEG_E_IO; status++) {
+    for (status = ZSSEG_OK; status <= ZSSEG_E_PANIC; status++) {
         CHECK(strcmp(zsseg_status_str(status), "unknown status") != 0);
     }
     CHECK(strcmp(zsseg_status_str(-1), "unknown status") == 0);
-    CHECK(strcmp(zsseg_status_str(ZSSEG_E_IO + 1), "unknown status") == 0);
+    CHECK(strcmp(zsseg_status_str(ZSSEG_E_PANIC + 1), "unknown status") == 0);
     CHECK(strcmp(zsseg_status_str(INT32_MAX), "unknown status") == 0);
     CHECK(strcmp(zsseg_status_str(INT32_MIN), "unknown status") == 0);
 }

@@ -1,4 +1,4 @@
-//! What of a network runs in integers.
+//! What arithmetic a network runs in.
 
 use super::fake_quantize::{FakeQuantize, mini_op};
 use super::quantize::{Dequantize, Quantize};

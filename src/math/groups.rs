@@ -2,7 +2,7 @@
 
 use super::kernels::{Columns, GridRow, MAX_LANES};
 use super::lanes::Lanes;
-use super::pieces::pieces;
+use super::pieces::{piece, pieces};
 
 /// What is kept of a group of pixels while its classes pass by. Traits rather than closures:
 /// their methods can be inlined by force, without which vectors would pass through memory.
@@ -60,6 +60,52 @@ impl<L: Lanes> Group<'_, L> {
         }
     }
 
+    /// The classes that any pixel of the group may belong to, given those of each grid column.
+    #[inline(always)]
+    pub(super) fn candidates(&self, masks: &[u64]) -> u64 {
+        let last = self.index.last().map_or(self.base, |&last| last as usize);
+        let masks = masks.get(self.base..=last).unwrap_or_default();
+        masks.iter().fold(0, |all, mask| all | mask)
+    }
+
+    /// As [`Group::visit_classes`] for the rows with a bit in `set`, lowest first, which are those
+    /// of the classes `numbers`.
+    #[inline(always)]
+    pub(super) fn visit_candidates(
+        &self,
+        grid: GridRow<'_>,
+        set: u64,
+        numbers: &[u16],
+        visitor: &mut impl Visitor<L>,
+    ) {
+        let chosen = Chosen { set, numbers };
+        match self.reach {
+            Reach::One => self.walk_chosen(grid, chosen, Uniform, visitor),
+            Reach::Vector => self.walk_chosen(grid, chosen, Near { picks: self.picks }, visitor),
+            Reach::Far => {
+                let reader = Far { index: self.index, base: self.base };
+                self.walk_chosen(grid, chosen, reader, visitor);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn walk_chosen(
+        &self,
+        grid: GridRow<'_>,
+        mut chosen: Chosen<'_>,
+        reader: impl Reader<L>,
+        visitor: &mut impl Visitor<L>,
+    ) {
+        while let Some((row, class)) = chosen.next() {
+            let values = piece(grid.values, row, grid.stride).unwrap_or_default();
+            let steps = piece(grid.steps, row, grid.stride).unwrap_or_default();
+            let value = reader.read(values.get(self.base..).unwrap_or_default());
+            let step = reader.read(steps.get(self.base..).unwrap_or_default());
+            visitor.visit(class, value.add(self.fraction.mul(step)));
+        }
+    }
+
     #[inline(always)]
     fn walk(&self, grid: GridRow<'_>, reader: impl Reader<L>, visitor: &mut impl Visitor<L>) {
         let mut class = 0.0;
@@ -70,6 +116,25 @@ impl<L: Lanes> Group<'_, L> {
             visitor.visit(class, value.add(self.fraction.mul(step)));
             class += 1.0;
         }
+    }
+}
+
+/// Rows of a grid, one per bit, and the numbers of their classes.
+struct Chosen<'a> {
+    set: u64,
+    numbers: &'a [u16],
+}
+
+impl Chosen<'_> {
+    /// The lowest row left and its class.
+    #[inline(always)]
+    fn next(&mut self) -> Option<(usize, f32)> {
+        if self.set == 0 {
+            return None;
+        }
+        let row = self.set.trailing_zeros() as usize;
+        self.set &= self.set.wrapping_sub(1);
+        Some((row, self.numbers.get(row).copied().unwrap_or_default().into()))
     }
 }
 

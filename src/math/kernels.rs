@@ -6,7 +6,10 @@
 
 use super::groups::{Visitor, groups};
 use super::lanes::{Lanes, Portable, exp_nonpositive};
+use super::linear_i8::{self, ClassRowsI8, PortableSums};
 use super::pieces::{pieces, pieces_mut};
+use super::prune::{self, Candidates, CellRow, Survivors};
+use super::quantized::{self, QuantizedRow, QuantizedRowMut};
 
 /// Most lanes of any implementation; output rows are padded to a multiple of it.
 pub const MAX_LANES: usize = 16;
@@ -27,6 +30,19 @@ pub struct GridRow<'a> {
     pub steps: &'a [f32],
     /// Distance between classes, in elements.
     pub stride: usize,
+}
+
+impl<'a> GridRow<'a> {
+    /// The first `classes` classes, and the others.
+    pub fn split(self, classes: usize) -> (GridRow<'a>, GridRow<'a>) {
+        let at = classes.saturating_mul(self.stride);
+        let (first, others) = self.values.split_at_checked(at).unwrap_or((self.values, &[]));
+        let (first_steps, other_steps) = self.steps.split_at_checked(at).unwrap_or_default();
+        (
+            GridRow { values: first, steps: first_steps, stride: self.stride },
+            GridRow { values: others, steps: other_steps, stride: self.stride },
+        )
+    }
 }
 
 /// Two neighbouring rows of the grid and the place between them.
@@ -67,14 +83,13 @@ pub struct Ranking<'a> {
     pub second: &'a mut [f32],
 }
 
-/// Operands and results of [`evidence`], as long as [`Columns`].
-pub struct Evidence<'a> {
-    /// The winner's logit.
+/// A softmax relative to some logit of each pixel, as long as [`Columns`].
+#[derive(Clone, Copy)]
+pub struct Softmax<'a> {
+    /// That logit: the highest of all classes.
     pub best: &'a [f32],
-    /// In: the second highest logit. Out: its probability divided by the winner's.
-    pub rival: &'a mut [f32],
-    /// Out: the inverse of the winner's probability.
-    pub sum: &'a mut [f32],
+    /// Factor on the logits.
+    pub scale: f32,
 }
 
 /// One grid row of features: channel `d` starts at `d * stride`, where `stride` is
@@ -108,10 +123,22 @@ pub struct Kernels {
     pub decide: fn(GridRow<'_>, Columns<'_>, &mut [f32]),
     /// See [`rank`].
     pub rank: fn(GridRow<'_>, Columns<'_>, Ranking<'_>),
-    /// See [`evidence`].
-    pub evidence: fn(GridRow<'_>, Columns<'_>, f32, Evidence<'_>),
+    /// See [`total`].
+    pub total: fn(GridRow<'_>, Columns<'_>, Softmax<'_>, &mut [f32]),
+    /// See [`relative`].
+    pub relative: fn(Softmax<'_>, &mut [f32]),
+    /// See [`prune::prune`].
+    pub prune: fn(CellRow<'_>, &mut Candidates<'_>) -> bool,
+    /// See [`prune::blend_active`].
+    pub blend_active: fn(RowPair<'_>, usize, &[u16], BlendedRow<'_>),
+    /// See [`prune::decide_pruned`].
+    pub decide_pruned: fn(GridRow<'_>, Columns<'_>, Survivors<'_>, &mut [f32]),
     /// See [`linear`].
     pub linear: fn(FeatureRow<'_>, ClassBlock<'_>, &mut [f32]),
+    /// See [`quantized::quantize`].
+    pub quantize: fn(FeatureRow<'_>, usize, &mut [f32], QuantizedRowMut<'_>),
+    /// See [`linear_i8::linear_i8`].
+    pub linear_i8: fn(QuantizedRow<'_>, ClassRowsI8<'_>, &mut [f32], usize),
 }
 
 /// The kernels for any processor.
@@ -120,8 +147,14 @@ pub static PORTABLE: Kernels = Kernels {
     blend,
     decide: decide::<Portable>,
     rank: rank::<Portable>,
-    evidence: evidence::<Portable>,
+    total: total::<Portable>,
+    relative: relative::<Portable>,
+    prune: prune::prune::<Portable>,
+    blend_active: prune::blend_active,
+    decide_pruned: prune::decide_pruned::<Portable>,
     linear: linear::<Portable>,
+    quantize: quantized::quantize::<Portable>,
+    linear_i8: linear_i8::linear_i8::<PortableSums>,
 };
 
 impl Kernels {
@@ -173,23 +206,33 @@ pub fn rank<L: Lanes>(grid: GridRow<'_>, columns: Columns<'_>, ranking: Ranking<
     }
 }
 
-/// For each output pixel, over logits multiplied by `scale`: how far the softmax stands behind
-/// the winner that [`rank`] found. `classes * pixels` interpolations and exponentials.
+/// For each output pixel: the sum of the softmax's exponentials, each relative to the best
+/// logit, so the inverse of that logit's probability. `classes * pixels` interpolations and
+/// exponentials.
 #[inline(always)]
-pub fn evidence<L: Lanes>(
+pub fn total<L: Lanes>(
     grid: GridRow<'_>,
     columns: Columns<'_>,
-    scale: f32,
-    evidence: Evidence<'_>,
+    softmax: Softmax<'_>,
+    sums: &mut [f32],
 ) {
-    let bests = evidence.best.chunks_exact(L::COUNT);
-    let rivals = evidence.rival.chunks_exact_mut(L::COUNT);
-    let sums = evidence.sum.chunks_exact_mut(L::COUNT);
-    for (group, ((best, rival), sum)) in groups::<L>(columns).zip(bests.zip(rivals).zip(sums)) {
-        let mut softmax = Softmax { best: L::load(best), scale, total: L::splat(0.0) };
-        group.visit_classes(grid, &mut softmax);
-        softmax.relative(L::load(rival)).store(rival);
-        softmax.total.store(sum);
+    let bests = softmax.best.chunks_exact(L::COUNT);
+    let sums = sums.chunks_exact_mut(L::COUNT);
+    for (group, (best, sum)) in groups::<L>(columns).zip(bests.zip(sums)) {
+        let best = L::load(best);
+        let mut total = Total { best, scale: L::splat(softmax.scale), sum: L::splat(0.0) };
+        group.visit_classes(grid, &mut total);
+        total.sum.store(sum);
+    }
+}
+
+/// Turns logits, none above the best, into their probabilities divided by the best one's.
+#[inline(always)]
+pub fn relative<L: Lanes>(softmax: Softmax<'_>, values: &mut [f32]) {
+    let scale = L::splat(softmax.scale);
+    let bests = softmax.best.chunks_exact(L::COUNT);
+    for (best, value) in bests.zip(values.chunks_exact_mut(L::COUNT)) {
+        exp_nonpositive(L::load(value).sub(L::load(best)).mul(scale)).store(value);
     }
 }
 
@@ -233,14 +276,14 @@ fn sums_of<L: Lanes>(
 }
 
 /// The best class so far.
-struct Top<L> {
-    label: L,
+pub(super) struct Top<L> {
+    pub(super) label: L,
     best: L,
 }
 
 impl<L: Lanes> Top<L> {
     #[inline(always)]
-    fn new() -> Top<L> {
+    pub(super) fn new() -> Top<L> {
         Top { label: L::splat(0.0), best: L::splat(f32::NEG_INFINITY) }
     }
 }
@@ -269,23 +312,16 @@ impl<L: Lanes> Visitor<L> for TopTwo<L> {
 }
 
 /// The sum of the softmax's exponentials so far, relative to the best class.
-struct Softmax<L> {
+struct Total<L> {
     best: L,
-    scale: f32,
-    total: L,
+    scale: L,
+    sum: L,
 }
 
-impl<L: Lanes> Softmax<L> {
-    #[inline(always)]
-    fn relative(&self, value: L) -> L {
-        exp_nonpositive(value.sub(self.best).mul(L::splat(self.scale)))
-    }
-}
-
-impl<L: Lanes> Visitor<L> for Softmax<L> {
+impl<L: Lanes> Visitor<L> for Total<L> {
     #[inline(always)]
     fn visit(&mut self, _class: f32, value: L) {
-        self.total = self.total.add(self.relative(value));
+        self.sum = self.sum.add(exp_nonpositive(value.sub(self.best).mul(self.scale)));
     }
 }
 
@@ -322,7 +358,7 @@ mod tests {
         Case { classes, width, values, index, fraction }
     }
 
-    /// The plainest possible statement of `decide` and `evidence`.
+    /// The plainest possible statement of `rank` and `total`.
     fn reference(case: &Case, pixel: usize, scale: f32) -> (f32, f32, f32, f32) {
         let (index, t) = (case.index[pixel] as usize, case.fraction[pixel]);
         let stride = row_stride(case.width);
@@ -359,8 +395,9 @@ mod tests {
         (kernels.rank)(grid, columns, ranking);
         assert_eq!(ranked, label, "{}", kernels.name);
         let mut rival = second.clone();
-        let evidence = Evidence { best: &best, rival: &mut rival, sum: &mut sum };
-        (kernels.evidence)(grid, columns, 0.7, evidence);
+        let softmax = Softmax { best: &best, scale: 0.7 };
+        (kernels.total)(grid, columns, softmax, &mut sum);
+        (kernels.relative)(softmax, &mut rival);
         for pixel in 0..len {
             let want = reference(case, pixel, 0.7);
             let got = (label[pixel], best[pixel], second[pixel]);

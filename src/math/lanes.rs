@@ -8,6 +8,8 @@
 pub trait Lanes: Copy {
     /// Number of values.
     const COUNT: usize;
+    /// A bit for every lane.
+    const LANES: u32 = u32::MAX >> (32 - Self::COUNT);
     /// Result of a comparison, one truth value per lane.
     type Mask: Copy;
     /// Lane numbers for [`Lanes::pick`].
@@ -27,8 +29,14 @@ pub trait Lanes: Copy {
     fn mul(self, other: Self) -> Self;
     /// The greater of the two; `other` where either is NaN or both are zero.
     fn max(self, other: Self) -> Self;
+    /// The lesser of the two; `other` where either is NaN or both are zero.
+    fn min(self, other: Self) -> Self;
+    /// The magnitude.
+    fn abs(self) -> Self;
     /// True where `self > other`; false where either is NaN.
     fn greater(self, other: Self) -> Self::Mask;
+    /// A bit per lane, that of the first lane lowest.
+    fn bits(mask: Self::Mask) -> u32;
     /// `yes` where the mask is true, else `no`.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
     /// Lane numbers from the first `COUNT` of `columns`, counted from `base`. Each must be less
@@ -38,6 +46,10 @@ pub trait Lanes: Copy {
     fn pick(self, picks: Self::Picks) -> Self;
     /// 2 to the power of each lane, which must be a whole number from -126 to 127.
     fn exp2_whole(self) -> Self;
+    /// Rounds numbers of magnitude up to 127 to whole ones (ties to even; NaN becomes 0), adds 128
+    /// and writes them as bytes, those of a lane side by side. Writes the first `4 * COUNT` places;
+    /// nothing when there are fewer.
+    fn store_points(four: [Self; 4], points: &mut [u8]);
 }
 
 /// The portable implementation, and the reference that the others are tested against.
@@ -98,12 +110,27 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        self.zip(other, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Portable(self.0.map(f32::abs))
+    }
+
+    #[inline(always)]
     fn greater(self, other: Self) -> [bool; 8] {
         let mut mask = [false; 8];
         for ((truth, left), right) in mask.iter_mut().zip(self.0).zip(other.0) {
             *truth = left > right;
         }
         mask
+    }
+
+    #[inline(always)]
+    fn bits(mask: [bool; 8]) -> u32 {
+        mask.iter().rev().fold(0, |bits, &truth| bits << 1 | u32::from(truth))
     }
 
     #[inline(always)]
@@ -141,6 +168,23 @@ impl Lanes for Portable {
         }
         Portable(out)
     }
+
+    #[inline(always)]
+    fn store_points([a, b, c, d]: [Self; 4], points: &mut [u8]) {
+        let Some(points) = points.first_chunk_mut::<32>() else { return };
+        let lanes = a.0.into_iter().zip(b.0).zip(c.0.into_iter().zip(d.0));
+        for (place, ((a, b), (c, d))) in points.as_chunks_mut().0.iter_mut().zip(lanes) {
+            *place = [a, b, c, d].map(point);
+        }
+    }
+}
+
+/// A number of magnitude up to 127 as a whole one plus 128; 128 for NaN.
+#[inline(always)]
+fn point(x: f32) -> u8 {
+    // Beside 1.5 * 2^23 only whole numbers exist, so adding it rounds; its own last byte is 0.
+    const ROUNDER: f32 = 12_582_912.0 + 128.0;
+    if x.is_nan() { 128 } else { ((x + ROUNDER).to_bits() & 0xff) as u8 }
 }
 
 /// `exp(x)` for `x <= 0`, relative error below 2e-7 down to -87; smaller arguments (and NaN) are

@@ -4,5 +4,8 @@ pub(crate) mod arch;
 mod groups;
 pub mod kernels;
 pub mod lanes;
+pub mod linear_i8;
 pub mod pieces;
+pub mod prune;
+pub mod quantized;
 pub mod resample;

@@ -30,6 +30,7 @@ extern crate std as _;
 pub mod arena;
 pub mod backbone;
 pub mod bundle;
+pub mod classes;
 pub mod head;
 pub mod image;
 pub mod limits;

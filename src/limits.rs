@@ -16,12 +16,27 @@ pub const MAX_GRID_SIDE: u32 = 4_096;
 pub const MAX_CLASSES: u32 = 4_096;
 /// Most channels of a feature map.
 pub const MAX_FEATURES: u32 = 4_096;
+/// Most numbers of a class embedding, of a generator's noise or of its hidden layer.
+pub const MAX_EMBEDDING: u32 = 4_096;
+/// Most bytes of a class's name.
+pub const MAX_NAME_BYTES: usize = 63;
 /// Largest bundle, in bytes.
 pub const MAX_BUNDLE_BYTES: u64 = 1 << 30;
 /// Most sections of a bundle.
 pub const MAX_SECTIONS: u32 = 64;
 /// Most threads an engine may be asked to use.
 pub const MAX_THREADS: u32 = 64;
+
+/// Shape of features that spectral segments are found from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AffinityShape {
+    /// Rows: 1 to [`MAX_GRID_SIDE`].
+    pub height: usize,
+    /// Columns: 1 to [`MAX_GRID_SIDE`].
+    pub width: usize,
+    /// Values per cell: 1 to [`MAX_FEATURES`].
+    pub channels: usize,
+}
 
 /// What a segmenter must be ready for. The arena's size follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +48,49 @@ pub struct Limits {
     /// Threads that the backbone may use: 1 to [`MAX_THREADS`]. Everything else is
     /// single-threaded.
     pub threads: u32,
+    /// Classes that may be added or replaced at run time: 0 to [`MAX_CLASSES`] together with the
+    /// model's own.
+    pub extra_classes: u32,
+    /// Whether frames may be smoothed over time.
+    pub smoothing: bool,
+    /// Whether masks may be fused with spectral segments.
+    pub fusion: bool,
+    /// Shape of the features that the caller hands in for the segments; `None` to use those of
+    /// the bundle's network.
+    pub affinity: Option<AffinityShape>,
+    /// Whether classes may be added through the model's generator.
+    pub generator: bool,
 }
 
 impl Limits {
-    /// Limits for frames up to `width` x `height`, one thread.
+    /// Limits for frames up to `width` x `height`, one thread, and nothing beyond the model's
+    /// own classes.
     pub const fn for_frames(width: u32, height: u32) -> Limits {
-        Limits { max_frame_width: width, max_frame_height: height, threads: 1 }
+        Limits {
+            max_frame_width: width,
+            max_frame_height: height,
+            threads: 1,
+            extra_classes: 0,
+            smoothing: false,
+            fusion: false,
+            affinity: None,
+            generator: false,
+        }
     }
 
     /// Checks the ranges stated at the fields.
     pub fn check(&self) -> Result<()> {
         in_range("max_frame_width", self.max_frame_width, 1, MAX_FRAME_SIDE)?;
         in_range("max_frame_height", self.max_frame_height, 1, MAX_FRAME_SIDE)?;
-        in_range("threads", self.threads, 1, MAX_THREADS)
+        in_range("threads", self.threads, 1, MAX_THREADS)?;
+        in_range("extra_classes", self.extra_classes, 0, MAX_CLASSES)?;
+        let Some(AffinityShape { height, width, channels }) = self.affinity else { return Ok(()) };
+        let sides = [(height, MAX_GRID_SIDE), (width, MAX_GRID_SIDE), (channels, MAX_FEATURES)];
+        for (value, most) in sides {
+            let value = u32::try_from(value).unwrap_or(u32::MAX);
+            in_range("shape of the affinity's features", value, 1, most)?;
+        }
+        Ok(())
     }
 }
 

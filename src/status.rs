@@ -57,11 +57,21 @@ pub enum Status {
     ModelShape = 20,
     /// A panic was caught at the boundary; the handle is poisoned.
     Panic = 21,
+    /// No place is left for one more class.
+    ClassTableFull = 22,
+    /// The name or the label of a new class is taken.
+    ClassExists = 23,
+    /// A word is not in the bundle's table of word vectors.
+    UnknownWord = 24,
+    /// The frame's work was cancelled.
+    Cancelled = 25,
+    /// The frame's deadline passed before its work was done.
+    DeadlineExceeded = 26,
 }
 
 impl Status {
     /// Every status, in the order of the numbers.
-    pub const ALL: [Status; 22] = [
+    pub const ALL: [Status; 27] = [
         Status::Ok,
         Status::NullPointer,
         Status::StructSize,
@@ -84,6 +94,11 @@ impl Status {
         Status::ModelRun,
         Status::ModelShape,
         Status::Panic,
+        Status::ClassTableFull,
+        Status::ClassExists,
+        Status::UnknownWord,
+        Status::Cancelled,
+        Status::DeadlineExceeded,
     ];
 
     /// The number that crosses the C boundary.
@@ -116,6 +131,11 @@ impl Status {
             Status::ModelRun => c"the network failed while running",
             Status::ModelShape => c"the network's shapes differ from the bundle's",
             Status::Panic => c"an internal error was caught; the handle is poisoned",
+            Status::ClassTableFull => c"no place is left for one more class",
+            Status::ClassExists => c"the name or the label is taken",
+            Status::UnknownWord => c"a word is not in the bundle's table",
+            Status::Cancelled => c"the frame's work was cancelled",
+            Status::DeadlineExceeded => c"the frame's deadline has passed",
         }
     }
 

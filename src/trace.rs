@@ -15,6 +15,11 @@ impl Clock {
         Clock(Some(now_ns))
     }
 
+    /// Whether there is a clock.
+    pub fn runs(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Nanoseconds since the clock's moment; 0 without a clock.
     pub fn now_ns(&self) -> u64 {
         self.0.map_or(0, |now_ns| now_ns())
@@ -30,6 +35,8 @@ pub struct StageTimes {
     pub backbone_ns: u64,
     /// Features to logits on the grid.
     pub head_ns: u64,
+    /// Spectral segments and their fusion with the logits.
+    pub fusion_ns: u64,
     /// Logits on the grid to labels on the frame.
     pub upsample_ns: u64,
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&[&str], Siblings)] = &[
     (&["status", "limits"], Siblings::Before),
     (&["arena", "map", "spec", "trace", "math"], Siblings::Before),
-    (&["image", "head", "bundle", "spectral"], Siblings::None),
+    (&["image", "classes", "head", "bundle", "spectral"], Siblings::None),
     (&["backbone"], Siblings::None),
     (&["segmenter", "viz", "metrics"], Siblings::None),
     (&["ffi", "convert", "cli"], Siblings::Before),

@@ -28,6 +28,7 @@ fn options() -> Options<'static> {
         grid_height: 8,
         grid_width: 8,
         output_layout: Layout::Chw,
+        second: None,
         precision: Precision::AsModel,
         threads: 1,
     }

@@ -25,6 +25,9 @@ pub trait Backbone {
 
     /// The output of the latest successful run.
     fn output(&self) -> Result<Map<'_, f32>>;
+
+    /// The second output of the latest successful run, if the network has one.
+    fn second_output(&self) -> Result<Option<Map<'_, f32>>>;
 }
 
 /// What arithmetic an engine computes a network in: nodes that multiply and accumulate

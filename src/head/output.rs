@@ -60,19 +60,22 @@ pub struct Output<'a> {
     pub confidence: Option<PlaneMut<'a, u8>>,
     /// Softmax probability of the winner minus that of the runner-up, 255 = 1.
     pub margin: Option<PlaneMut<'a, u8>>,
+    /// How much the pixel looks like none of the classes
+    /// ([`UnknownScore`](crate::spec::UnknownScore)), 255 = 1.
+    pub unknown: Option<PlaneMut<'a, u8>>,
 }
 
 impl<'a> Output<'a> {
     /// Labels alone, tightly packed rows of `width` pixels.
     pub fn labels_u8(labels: &'a mut [u8], width: usize) -> Output<'a> {
         let labels = Labels::U8(PlaneMut::new(labels, width));
-        Output { labels, confidence: None, margin: None }
+        Output { labels, confidence: None, margin: None, unknown: None }
     }
 
     /// Labels alone, tightly packed rows of `width` pixels.
     pub fn labels_u16(labels: &'a mut [u16], width: usize) -> Output<'a> {
         let labels = Labels::U16(PlaneMut::new(labels, width));
-        Output { labels, confidence: None, margin: None }
+        Output { labels, confidence: None, margin: None, unknown: None }
     }
 
     /// Adds a tightly packed confidence plane.
@@ -83,6 +86,11 @@ impl<'a> Output<'a> {
     /// Adds a tightly packed margin plane.
     pub fn with_margin(self, margin: &'a mut [u8], width: usize) -> Output<'a> {
         Output { margin: Some(PlaneMut::new(margin, width)), ..self }
+    }
+
+    /// Adds a tightly packed plane of unknown scores.
+    pub fn with_unknown(self, unknown: &'a mut [u8], width: usize) -> Output<'a> {
+        Output { unknown: Some(PlaneMut::new(unknown, width)), ..self }
     }
 
     /// Checks every plane against the frame's size, and the label type against the number of
@@ -102,10 +110,14 @@ impl<'a> Output<'a> {
         if let Some(plane) = &self.margin {
             plane.check("margin plane", width, height)?;
         }
+        if let Some(plane) = &self.unknown {
+            plane.check("unknown plane", width, height)?;
+        }
         Ok(())
     }
 
-    /// Marks pixels `from..to` of row `y` as unlabelled, with confidence and margin 0.
+    /// Marks pixels `from..to` of row `y` as unlabelled, with confidence and margin 0 and
+    /// unknown score 1.
     pub(super) fn clear(&mut self, y: usize, from: usize, to: usize) {
         match &mut self.labels {
             Labels::U8(plane) => fill(plane, y, from, to, UNLABELED_U8),
@@ -114,40 +126,49 @@ impl<'a> Output<'a> {
         for plane in [&mut self.confidence, &mut self.margin].into_iter().flatten() {
             fill(plane, y, from, to, 0);
         }
+        if let Some(plane) = &mut self.unknown {
+            fill(plane, y, from, to, u8::MAX);
+        }
     }
 
-    /// Writes labels from pixel `from` of row `y`. Labels are whole numbers.
-    pub(super) fn write_labels(&mut self, y: usize, from: usize, len: usize, labels: &[f32]) {
+    /// Writes labels of `len` pixels from pixel `from` of row `y`. `positions` are whole numbers,
+    /// places in `labels`; one that is no place there means no class.
+    pub(super) fn write_labels(
+        &mut self,
+        y: usize,
+        (from, len): (usize, usize),
+        positions: &[f32],
+        labels: &[u16],
+    ) {
         let to = from.saturating_add(len);
+        let label = |position: &f32| labels.get(whole(*position) as usize).copied();
         match &mut self.labels {
-            Labels::U8(plane) => write(plane, y, from, to, labels, |&label| whole(label) as u8),
-            Labels::U16(plane) => write(plane, y, from, to, labels, |&label| whole(label) as u16),
+            Labels::U8(plane) => write(plane, y, from, to, positions, |position| {
+                label(position).map_or(UNLABELED_U8, |label| label as u8)
+            }),
+            Labels::U16(plane) => write(plane, y, from, to, positions, |position| {
+                label(position).unwrap_or(UNLABELED_U16)
+            }),
         }
     }
 
     /// Whether anything beyond the labels is wanted.
     pub(super) fn wants_evidence(&self) -> bool {
-        self.confidence.is_some() || self.margin.is_some()
+        self.confidence.is_some() || self.margin.is_some() || self.unknown.is_some()
     }
 
-    /// Writes confidence and margin from the results of the `evidence` kernel.
+    /// Writes confidence, margin and unknown score, each from 0 to 1.
     pub(super) fn write_evidence(
         &mut self,
         y: usize,
-        from: usize,
-        len: usize,
-        sum: &[f32],
-        rival: &[f32],
+        (from, len): (usize, usize),
+        [confidence, margin, unknown]: [&[f32]; 3],
     ) {
         let to = from.saturating_add(len);
-        if let Some(plane) = &mut self.confidence {
-            write(plane, y, from, to, sum, |&sum| to_u8(1.0 / sum));
-        }
-        if let Some(plane) = &mut self.margin {
-            let values = sum.iter().zip(rival);
-            let row = plane.row(y, to).iter_mut().skip(from);
-            for (place, (&sum, &rival)) in row.zip(values) {
-                *place = to_u8((1.0 - rival) / sum);
+        let planes = [&mut self.confidence, &mut self.margin, &mut self.unknown];
+        for (plane, values) in planes.into_iter().zip([confidence, margin, unknown]) {
+            if let Some(plane) = plane {
+                write(plane, y, from, to, values, |&value| to_u8(value));
             }
         }
     }
@@ -192,7 +213,7 @@ mod tests {
         let check = |len: usize, width: usize, height: usize| {
             let mut data = [0u8; 11];
             let labels = Labels::U8(PlaneMut::new(&mut data[..len], 8));
-            Output { labels, confidence: None, margin: None }.check(width, height, 5)
+            Output { labels, confidence: None, margin: None, unknown: None }.check(width, height, 5)
         };
         assert!(check(11, 3, 2).is_ok());
         assert_eq!(check(10, 3, 2).unwrap_err().status(), Status::BufferTooSmall);

@@ -2,8 +2,8 @@
 
 use super::format::Image;
 use super::geometry::Geometry;
-use super::resize::Resizer;
-use super::write::{Element, Writer};
+use super::resize::{Resizer, Rows};
+use super::write::Writer;
 use crate::arena::Arena;
 use crate::limits::{Limits, product};
 use crate::spec::{Input, InputType, Preprocess};
@@ -32,6 +32,16 @@ pub struct Preprocessor<'a> {
     limits: Limits,
     resizer: Resizer<'a>,
     writer: Writer,
+    /// The frame at work.
+    work: Option<Work>,
+}
+
+/// How far a frame is.
+struct Work {
+    geometry: Geometry,
+    rows: Rows,
+    /// Next row of the input.
+    next: u32,
 }
 
 impl<'a> Preprocessor<'a> {
@@ -57,6 +67,7 @@ impl<'a> Preprocessor<'a> {
             limits: *limits,
             writer: Writer::new(input, preprocess)?,
             resizer: Resizer::carve(arena, input, preprocess, limits)?,
+            work: None,
         })
     }
 
@@ -93,39 +104,77 @@ impl<'a> Preprocessor<'a> {
     /// # Complexity
     /// Each frame row that a tap reads is fetched and narrowed once; then
     /// `3 * input width * input height * row taps` multiplications.
-    pub fn run(&mut self, image: &Image<'_>, target: Target<'_>) -> Result<Geometry> {
-        let geometry = self.geometry(image.width(), image.height())?;
-        match (target, self.input.element) {
-            (Target::F32(target), InputType::F32) => self.fill(image, &geometry, target)?,
-            (Target::U8(target), InputType::U8(_)) => self.fill(image, &geometry, target)?,
-            (Target::I8(target), InputType::I8(_)) => self.fill(image, &geometry, target)?,
-            _ => return Err(Status::ModelShape.about("element type of the network's input")),
-        }
+    pub fn run(&mut self, image: &Image<'_>, mut target: Target<'_>) -> Result<Geometry> {
+        self.check_target(&target)?;
+        let geometry = self.begin(image.width(), image.height())?;
+        while !self.step(image, &mut target)? {}
         Ok(geometry)
     }
 
-    fn fill<E: Element>(
-        &mut self,
-        image: &Image<'_>,
-        geometry: &Geometry,
-        target: &mut [E],
-    ) -> Result<()> {
-        let pixels = u64::from(self.input.width) * u64::from(self.input.height);
-        if target.len() as u64 != 3 * pixels {
-            return Err(length_error(target.len(), 3 * pixels));
+    /// Begins a frame of `width` x `height` pixels that [`Preprocessor::step`] carries on, and
+    /// says where it lies in the input.
+    ///
+    /// # Errors
+    /// [`Status::FrameSize`] as for [`Preprocessor::geometry`].
+    pub fn begin(&mut self, width: u32, height: u32) -> Result<Geometry> {
+        self.work = None;
+        let geometry = self.geometry(width, height)?;
+        let rows = self.resizer.begin(&geometry)?;
+        self.work = Some(Work { geometry, rows, next: 0 });
+        Ok(geometry)
+    }
+
+    /// Writes one row of the input; `true` when it was the last. `image` and `target` are the
+    /// same in every step of a frame.
+    ///
+    /// # Errors
+    /// [`Status::InvalidState`] if no frame has begun; [`Status::InvalidArgument`] for a frame of
+    /// another size; [`Status::ModelShape`] as for [`Preprocessor::run`].
+    pub fn step(&mut self, image: &Image<'_>, target: &mut Target<'_>) -> Result<bool> {
+        self.check_target(target)?;
+        let Preprocessor { resizer, writer, work, input, .. } = self;
+        let Some(state) = work else {
+            return Err(Status::InvalidState.about("no frame has begun"));
+        };
+        let Geometry { x, y } = state.geometry;
+        if (image.width(), image.height()) != (x.frame(), y.frame()) {
+            return Err(Status::InvalidArgument.about("a frame of another size than the first"));
         }
-        let mut rows = self.resizer.begin(geometry)?;
-        let filled = geometry.y.filled();
-        let left = geometry.x.filled().start as usize;
-        for (y, at) in (0..self.input.height).enumerate() {
-            let content = match filled.contains(&at) {
-                true => {
-                    let output = (i64::from(at) - i64::from(geometry.y.offset())) as u32;
-                    self.resizer.row(image, &mut rows, output)
-                }
-                false => &[],
-            };
-            self.writer.write_row(target, y, content, left);
+        let at = state.next;
+        let content = match y.filled().contains(&at) {
+            true => {
+                let output = (i64::from(at) - i64::from(y.offset())) as u32;
+                resizer.row(image, &mut state.rows, output)
+            }
+            false => &[],
+        };
+        let (row, left) = (at as usize, x.filled().start as usize);
+        match target {
+            Target::F32(target) => writer.write_row(target, row, content, left),
+            Target::U8(target) => writer.write_row(target, row, content, left),
+            Target::I8(target) => writer.write_row(target, row, content, left),
+        }
+        state.next = at + 1;
+        let done = state.next >= input.height;
+        if done {
+            *work = None;
+        }
+        Ok(done)
+    }
+
+    fn check_target(&self, target: &Target<'_>) -> Result<()> {
+        let (len, fits) = match (target, self.input.element) {
+            (Target::F32(target), InputType::F32) => (target.len(), true),
+            (Target::U8(target), InputType::U8(_)) => (target.len(), true),
+            (Target::I8(target), InputType::I8(_)) => (target.len(), true),
+            _ => (0, false),
+        };
+        if !fits {
+            return Err(Status::ModelShape.about("element type of the network's input"));
+        }
+        let wanted = 3 * u64::from(self.input.width) * u64::from(self.input.height);
+        if len as u64 != wanted {
+            return Err(length_error(len, wanted));
         }
         Ok(())
     }

@@ -10,17 +10,20 @@
 //! of, and such scores stay as they are.
 
 use super::cells::check_range;
-use super::regions::{MAX_REGIONS, Regions, largest};
+use super::regions::{MAX_REGIONS, Regions, Window, largest};
 use super::{MAX_CELLS, Segments, Shape};
 use crate::arena::Arena;
 use crate::limits::{MAX_CLASSES, product};
 use crate::map::Layout;
 use crate::status::{Result, Status};
+use core::ops::Range;
 
 /// Classes with no more than one cell in this many keep their shape in [`Fusion::Select`].
 const SELECT_AREA_INVERSE: usize = 200;
 /// Stands for "no class": all of a cell's scores are minus infinity.
 const NO_CLASS: u16 = u16::MAX;
+/// Label of a cell that takes no part.
+const OUTSIDE: u16 = u16::MAX - 1;
 
 /// How segments change the scores. Without segments none of them changes anything.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +52,11 @@ pub enum Fusion {
 }
 
 impl Fusion {
-    fn check(&self) -> Result<()> {
+    /// Checks the ranges stated at the fields.
+    ///
+    /// # Errors
+    /// [`Status::InvalidArgument`].
+    pub fn check(&self) -> Result<()> {
         let (what, value, most) = match *self {
             Fusion::Select { threshold } => ("threshold of select", threshold, f32::MAX),
             Fusion::Vote { agreement } => ("agreement of vote", agreement, f32::MAX),
@@ -87,10 +94,10 @@ impl<'s> Scores<'s> {
         Ok(Scores { data, cells, classes, layout })
     }
 
-    fn check(&self, cells: usize, classes: usize) -> Result<()> {
-        if (self.cells, self.classes) != (cells, classes) {
+    fn check(&self, cells: usize, most_classes: usize) -> Result<()> {
+        if self.cells != cells || self.classes > most_classes {
             let error = Status::ModelShape.about("scores");
-            return Err(error.numbers(self.data.len() as u64, (cells * classes) as u64));
+            return Err(error.numbers(self.data.len() as u64, (cells * most_classes) as u64));
         }
         let bad = self.data.iter().position(|score| score.is_nan() || *score == f32::INFINITY);
         match bad {
@@ -172,6 +179,7 @@ pub struct Fuser<'a> {
     height: usize,
     width: usize,
     classes: usize,
+    window: Window,
     regions: Regions<'a>,
     /// Sum of scores of each region: (MAX_REGIONS).
     sums: &'a mut [f64],
@@ -186,7 +194,7 @@ pub struct Fuser<'a> {
 }
 
 impl<'a> Fuser<'a> {
-    /// Takes all memory for scores of `shape`, whose channels are the classes.
+    /// Takes all memory for scores of `shape`, whose channels are the most classes there may be.
     ///
     /// # Errors
     /// Those of [`Shape::cells`] and [`Arena::take`]; [`Status::LimitExceeded`] for more classes
@@ -198,6 +206,7 @@ impl<'a> Fuser<'a> {
             height: shape.height,
             width: shape.width,
             classes,
+            window: Window::whole(shape.height, shape.width),
             regions: Regions::carve(arena, shape.height, shape.width)?,
             sums: arena.take(MAX_REGIONS)?,
             labels: arena.take(cells)?,
@@ -206,6 +215,14 @@ impl<'a> Fuser<'a> {
             choice: arena.take(classes)?,
             moved: arena.take(SELECT_AREA_INVERSE)?,
         })
+    }
+
+    /// Lets only these rows and columns of the grid take part from now on; at first all do. The
+    /// others, such as padding around a frame, are not counted, and their scores stay as they are.
+    pub fn set_window(&mut self, rows: Range<usize>, columns: Range<usize>) {
+        let rows = rows.start..rows.end.min(self.height);
+        let columns = columns.start..columns.end.min(self.width);
+        self.window = self.window.part(rows, columns);
     }
 
     /// Changes `scores` and returns how many cells have another best class than before. On an
@@ -236,7 +253,7 @@ impl<'a> Fuser<'a> {
             return Err(error.numbers(segments.cells() as u64, cells as u64));
         }
         for (cell, label) in self.labels.iter_mut().enumerate() {
-            *label = scores.best(cell, NO_CLASS);
+            *label = if self.window.holds(cell) { scores.best(cell, NO_CLASS) } else { OUTSIDE };
         }
         Ok(match fusion {
             Fusion::Select { threshold } => self.select(threshold, segments, scores),
@@ -254,7 +271,7 @@ impl<'a> Fuser<'a> {
         let count = self.choose(threshold, segments, scores);
         let mut changed = 0;
         for (cell, &label) in self.labels.iter().enumerate() {
-            if label == NO_CLASS {
+            if label == NO_CLASS || label == OUTSIDE {
                 continue;
             }
             let mean = |class: u16| self.mean.get(usize::from(class)).copied().unwrap_or(0.0);
@@ -284,11 +301,12 @@ impl<'a> Fuser<'a> {
         self.count_labels();
         self.choice.fill(Choice::KEEP.0);
         let mut count = 0;
-        for class in 0..self.classes {
+        for class in 0..scores.classes {
             let area = self.area.get(class).copied().unwrap_or(0) as usize;
             let mut shape = Choice::KEEP;
-            if area * SELECT_AREA_INVERSE > self.labels.len() {
-                let (choice, overlap) = best_shape(segments, self.labels, class as u16, area);
+            if area * SELECT_AREA_INVERSE > self.window.cells() {
+                let cells = (&*self.labels, self.window.cells());
+                let (choice, overlap) = best_shape(segments, cells, class as u16, area);
                 let place = self.moved.get_mut(count).filter(|_| overlap >= f64::from(threshold));
                 if let Some(place) = place {
                     (*place, shape) = (class as u16, choice);
@@ -301,6 +319,7 @@ impl<'a> Fuser<'a> {
                     false => shape.holds(segments, cell),
                 };
                 let cells = self.labels.iter().enumerate();
+                let cells = cells.filter(|(_, label)| **label != OUTSIDE);
                 let cells = cells.filter(|&item| inside(item)).map(|(cell, _)| cell);
                 let places = self.choice.get_mut(class).zip(self.mean.get_mut(class));
                 if let Some((choice, mean)) = places {
@@ -321,7 +340,7 @@ impl<'a> Fuser<'a> {
     }
 
     fn vote(&mut self, agreement: f32, segments: &Segments<'_>, scores: &mut Scores<'_>) -> usize {
-        self.regions.divide(segments);
+        self.regions.divide(segments, &self.window);
         let mut changed = 0;
         for (region, &size) in (0..).zip(self.regions.areas()) {
             if size == 0 {
@@ -353,10 +372,10 @@ impl<'a> Fuser<'a> {
         if mix == 0.0 {
             return 0;
         }
-        self.regions.divide(segments);
+        self.regions.divide(segments, &self.window);
         // Of each region: cells with a score of the class at hand.
         let mut counts = [0u32; MAX_REGIONS];
-        for class in 0..self.classes {
+        for class in 0..scores.classes {
             self.sums.fill(0.0);
             counts.fill(0);
             for (cell, &region) in self.regions.of_cells().iter().enumerate() {
@@ -373,29 +392,35 @@ impl<'a> Fuser<'a> {
             }
             for (cell, &region) in self.regions.of_cells().iter().enumerate() {
                 let score = scores.get(class, cell);
-                if score > f32::NEG_INFINITY {
-                    let mean = self.sums.get(usize::from(region)).copied().unwrap_or(0.0) as f32;
-                    scores.set(class, cell, (1.0 - mix) * score + mix * mean);
+                let mean = self.sums.get(usize::from(region));
+                if let (true, Some(&mean)) = (score > f32::NEG_INFINITY, mean) {
+                    scores.set(class, cell, (1.0 - mix) * score + mix * mean as f32);
                 }
             }
         }
         let labels = self.labels.iter().enumerate();
+        let labels = labels.filter(|(_, label)| **label != OUTSIDE);
         labels.filter(|(cell, label)| scores.best(*cell, NO_CLASS) != **label).count()
     }
 }
 
 /// The shape with the greatest intersection over union with the cells of `class`, the first of
-/// equals; a segment before its complement.
-fn best_shape(segments: &Segments<'_>, labels: &[u16], class: u16, area: usize) -> (Choice, f64) {
+/// equals; a segment before its complement. `cells` are those that take part.
+fn best_shape(
+    segments: &Segments<'_>,
+    (labels, cells): (&[u16], usize),
+    class: u16,
+    area: usize,
+) -> (Choice, f64) {
     let mut best = (Choice::KEEP, -1.0);
     for index in 0..segments.count() {
         let (mut size, mut shared) = (0, 0);
         for (cell, &label) in labels.iter().enumerate() {
-            let inside = segments.contains(index, cell);
+            let inside = label != OUTSIDE && segments.contains(index, cell);
             size += usize::from(inside);
             shared += usize::from(inside && label == class);
         }
-        let rest = labels.len() - size;
+        let rest = cells - size;
         for (inside, size, shared) in [(true, size, shared), (false, rest, area - shared)] {
             let overlap = shared as f64 / (size + area - shared).max(1) as f64;
             if overlap > best.1 {
@@ -416,4 +441,4 @@ fn mean_score(scores: &Scores<'_>, class: usize, cells: impl Iterator<Item = usi
     if count == 0 { f32::NEG_INFINITY } else { (sum / f64::from(count)) as f32 }
 }
 
-const _: () = assert!(MAX_CELLS < NO_CLASS as usize && MAX_CLASSES < NO_CLASS as u32);
+const _: () = assert!(MAX_CELLS < OUTSIDE as usize && MAX_CLASSES < OUTSIDE as u32);

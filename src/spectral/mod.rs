@@ -58,7 +58,7 @@ use cells::{check_map, check_range, check_shape};
 use lanczos::Lanczos;
 
 /// Most cells of a grid.
-pub const MAX_CELLS: usize = 4_096;
+pub const MAX_CELLS: usize = 16_384;
 /// Most segments.
 pub const MAX_SEGMENTS: usize = 8;
 /// Most steps of the eigenvalue search.
@@ -116,11 +116,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Five segments, 60 steps, tolerance 1e-5, no colour, dense.
+    /// Five segments, 60 steps, tolerance 1e-6, no colour, dense.
     pub const DEFAULT: Settings = Settings {
         segments: 5,
         iterations: 60,
-        tolerance: 1e-5,
+        tolerance: 1e-6,
         color_weight: 0.0,
         storage: Storage::Dense,
     };

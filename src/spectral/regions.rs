@@ -3,11 +3,42 @@
 use super::{MAX_SEGMENTS, Segments};
 use crate::arena::Arena;
 use crate::status::Result;
+use core::ops::Range;
 
 /// Most regions: one for each pattern of signs.
 pub(super) const MAX_REGIONS: usize = 1 << MAX_SEGMENTS;
 /// Regions with a smaller share of the cells, in percent, are merged.
 const MIN_AREA_PERCENT: usize = 1;
+/// Stands for "no region".
+const NO_REGION: u16 = u16::MAX;
+
+/// The rows and columns of a grid that take part.
+pub(super) struct Window {
+    grid_width: usize,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl Window {
+    /// All of a grid.
+    pub(super) fn whole(height: usize, width: usize) -> Window {
+        Window { grid_width: width, rows: 0..height, columns: 0..width }
+    }
+
+    /// The part of this window's grid in these rows and columns.
+    pub(super) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Window {
+        Window { grid_width: self.grid_width, rows, columns }
+    }
+
+    pub(super) fn holds(&self, cell: usize) -> bool {
+        let width = self.grid_width.max(1);
+        self.rows.contains(&(cell / width)) && self.columns.contains(&(cell % width))
+    }
+
+    pub(super) fn cells(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
+}
 
 /// Divides a grid into regions, small ones merged with the neighbour that they share most border
 /// with.
@@ -33,7 +64,7 @@ impl<'a> Regions<'a> {
         })
     }
 
-    /// Region of each cell.
+    /// Region of each cell; none of [`Regions::areas`] for one that takes no part.
     pub(super) fn of_cells(&self) -> &[u16] {
         self.region
     }
@@ -43,25 +74,26 @@ impl<'a> Regions<'a> {
         self.area
     }
 
-    /// Divides the grid. At most [`MAX_REGIONS`] passes over it: each merge removes one region.
-    pub(super) fn divide(&mut self, segments: &Segments<'_>) {
+    /// Divides the part of the grid that takes part. At most [`MAX_REGIONS`] passes over it: each
+    /// merge removes one region.
+    pub(super) fn divide(&mut self, segments: &Segments<'_>, window: &Window) {
         self.area.fill(0);
         for (cell, region) in self.region.iter_mut().enumerate() {
             let sides = (0..segments.count()).map(|k| u16::from(segments.contains(k, cell)) << k);
-            *region = sides.sum();
+            *region = if window.holds(cell) { sides.sum() } else { NO_REGION };
             add(self.area, *region, 1);
         }
+        let limit = window.cells() * MIN_AREA_PERCENT;
         for _ in 0..MAX_REGIONS {
-            let Some(small) = self.smallest() else { return };
+            let Some(small) = self.smallest(limit) else { return };
             self.measure_border(small);
             let Some(target) = largest(self.border) else { return };
             self.merge(small, target);
         }
     }
 
-    /// The smallest region below the limit, the lowest of equals.
-    fn smallest(&self) -> Option<u16> {
-        let limit = self.region.len() * MIN_AREA_PERCENT;
+    /// The smallest region below `limit` hundredths of a cell, the lowest of equals.
+    fn smallest(&self, limit: usize) -> Option<u16> {
         let mut best: Option<(u32, u16)> = None;
         for (region, &area) in (0..).zip(self.area.iter()) {
             let small = area > 0 && (area as usize) * 100 < limit;

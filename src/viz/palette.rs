@@ -1,5 +1,6 @@
 //! Colours of classes.
 
+use crate::classes::voc_color;
 use crate::head::UNLABELED_U8;
 use std::vec::Vec;
 
@@ -73,17 +74,6 @@ impl Palette {
             _ => [0; 3],
         })
     }
-}
-
-fn voc_color(index: usize) -> Color {
-    let mut color = [0; 3];
-    for level in 0..8 {
-        let bits = index >> (3 * level);
-        for (channel, value) in color.iter_mut().enumerate() {
-            *value |= (((bits >> channel) & 1) as u8) << (7 - level);
-        }
-    }
-    color
 }
 
 #[cfg(test)]

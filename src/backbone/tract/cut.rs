@@ -8,7 +8,6 @@ use crate::status::{Result, Status};
 use std::collections::{HashMap, HashSet};
 use std::format;
 use std::string::String;
-use std::vec;
 use std::vec::Vec;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Side;
@@ -18,7 +17,7 @@ use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
 /// Most names listed in an error.
 const MAX_LISTED: usize = 8;
 
-/// Leaves of `graph` the input, the nodes and the initialisers that the output needs.
+/// Leaves of `graph` the input, the nodes and the initialisers that the outputs need.
 ///
 /// # Errors
 /// [`Status::ModelLoad`] if a name is not found, if a node reads what no earlier node writes, or
@@ -31,14 +30,19 @@ pub(super) fn cut(graph: &mut GraphProto, options: &Options<'_>) -> Result<()> {
     graph.node.retain(|_| at.next() == Some(&true));
     graph.initializer.retain(|tensor| kept.constants.contains(&tensor.name));
     graph.input.retain(|input| input.name == options.input_name);
-    graph.output =
-        vec![ValueInfoProto { name: options.output_name.into(), ..ValueInfoProto::default() }];
+    let named = |name: &str| ValueInfoProto { name: name.into(), ..ValueInfoProto::default() };
+    graph.output = wanted(options).map(named).collect();
     // Symbolic shapes and hints: tract derives every shape from the input's.
     graph.input.iter_mut().for_each(strip_shape);
     graph.value_info.clear();
     graph.sparse_initializer.clear();
     graph.quantization_annotation.clear();
     Ok(())
+}
+
+/// Names of the tensors that are read.
+fn wanted<'o>(options: &Options<'o>) -> impl Iterator<Item = &'o str> + use<'o> {
+    [Some(options.output_name), options.second.map(|second| second.name)].into_iter().flatten()
 }
 
 fn strip_shape(input: &mut ValueInfoProto) {
@@ -98,15 +102,18 @@ struct Needed {
 fn needed(graph: &GraphProto, options: &Options<'_>) -> Result<Needed> {
     let writers = writers(graph)?;
     let constants: HashSet<&str> = graph.initializer.iter().map(|one| &*one.name).collect();
-    let Some(&last) = writers.get(options.output_name) else {
-        let names = list(graph.output.iter().map(|output| &*output.name));
-        let text =
-            format!("no node writes \"{}\"; the graph's outputs are {names}", options.output_name);
-        return Err(load_refusal(&text));
-    };
-    let mut kept = Needed { nodes: vec![false; graph.node.len()], constants: HashSet::new() };
+    let mut open = Vec::new();
+    for name in wanted(options) {
+        let Some(&last) = writers.get(name) else {
+            let names = list(graph.output.iter().map(|output| &*output.name));
+            let text = format!("no node writes \"{name}\"; the graph's outputs are {names}");
+            return Err(load_refusal(&text));
+        };
+        open.push(last);
+    }
+    let nodes = core::iter::repeat_n(false, graph.node.len()).collect();
+    let mut kept = Needed { nodes, constants: HashSet::new() };
     let mut reads_input = false;
-    let mut open = vec![last];
     while let Some(index) = open.pop() {
         if core::mem::replace(&mut kept.nodes[index], true) {
             continue;

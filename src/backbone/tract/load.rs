@@ -1,7 +1,7 @@
 //! tract's pipeline: from the bytes of an ONNX model to an execution plan.
 
 use super::fake_quantize::emulate;
-use super::{Options, coverage, cut, guard, integers, legalise, quantize, requantize, resize};
+use super::{Options, OutputShape, coverage, cut, guard, integers, legalise, quantize, requantize, resize};
 use crate::backbone::Coverage;
 use crate::limits::{MAX_THREADS, product};
 use crate::map::Layout;
@@ -42,7 +42,7 @@ pub(super) fn load(onnx: &[u8], options: &Options<'_>) -> Result<Loaded> {
         return Err(error.numbers(options.threads.into(), MAX_THREADS.into()));
     }
     let typed = prepare(onnx, options)?;
-    check_output(&typed, options)?;
+    check_outputs(&typed, options)?;
     let coverage = coverage::of(&typed).map_err(|error| load_error(&error))?;
     let state = plan(typed, options.threads).map_err(|error| load_error(&error))?;
     let input = Tensor::zero_dt(datum_type(options.input.element), &input_shape(options));
@@ -152,19 +152,17 @@ fn check_sizes(model: &TypedModel) -> Result<()> {
     Ok(())
 }
 
-fn check_output(model: &TypedModel, options: &Options<'_>) -> Result<()> {
-    let grid = [options.grid_height as usize, options.grid_width as usize];
-    let (channels, [height, width]) = (options.channels as usize, grid);
-    let wanted = match options.output_layout {
-        Layout::Chw => [1, channels, height, width],
-        Layout::Hwc => [1, height, width, channels],
-    };
-    let fact = model.output_fact(0).map_err(|error| load_error(&error))?;
-    if fact.datum_type == DatumType::F32 && fact.shape.as_concrete() == Some(&wanted[..]) {
-        return Ok(());
+fn check_outputs(model: &TypedModel, options: &Options<'_>) -> Result<()> {
+    let shapes = [Some(OutputShape::of(options)), OutputShape::of_second(options)];
+    for (index, shape) in shapes.into_iter().flatten().enumerate() {
+        let fact = model.output_fact(index).map_err(|error| load_error(&error))?;
+        let fits = fact.shape.as_concrete().is_some_and(|sides| shape.matches(sides));
+        if fact.datum_type != DatumType::F32 || !fits {
+            let text = format!("found {fact:?}, wanted F32 of {shape:?}");
+            return Err(Status::ModelShape.about("network's output").text(shorten(&text)));
+        }
     }
-    let text = format!("found {fact:?}, wanted {wanted:?} F32");
-    Err(Status::ModelShape.about("network's output").text(shorten(&text)))
+    Ok(())
 }
 
 /// A model that is refused for `reason`.

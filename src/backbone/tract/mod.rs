@@ -27,7 +27,7 @@ mod resize;
 use super::{Backbone, Coverage};
 use crate::image::Target;
 use crate::map::{Layout, Map};
-use crate::spec::{Input, Precision};
+use crate::spec::{Input, Precision, SecondOutput};
 use crate::status::{Error, Result, Status};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -51,9 +51,11 @@ pub struct Options<'a> {
     pub grid_height: u32,
     /// Columns of the output.
     pub grid_width: u32,
-    /// Order of the output's elements: `[1, channels, height, width]` or
-    /// `[1, height, width, channels]`.
+    /// Order of the output's elements: `[1, channels, height, width]`, or
+    /// `[1, height, width, channels]`, which may also be `[1, height * width, channels]`.
     pub output_layout: Layout,
+    /// A further tensor that is read, such as a transformer's keys.
+    pub second: Option<SecondOutput<'a>>,
     /// Whether quantised activations are rounded to their grid.
     pub precision: Precision,
     /// Threads to run on: 1 to [`crate::limits::MAX_THREADS`].
@@ -64,8 +66,10 @@ pub struct Options<'a> {
 pub struct TractBackbone {
     state: TypedSimpleState,
     input: Arc<Tensor>,
-    output: Option<TValue>,
+    /// What the latest run gave: the output and, if there is one, the second.
+    outputs: TVec<TValue>,
     shape: OutputShape,
+    second_shape: Option<OutputShape>,
     coverage: Coverage,
     poisoned: bool,
 }
@@ -77,6 +81,37 @@ struct OutputShape {
     width: usize,
     channels: usize,
     layout: Layout,
+}
+
+impl OutputShape {
+    fn of(options: &Options<'_>) -> OutputShape {
+        OutputShape {
+            height: options.grid_height as usize,
+            width: options.grid_width as usize,
+            channels: options.channels as usize,
+            layout: options.output_layout,
+        }
+    }
+
+    fn of_second(options: &Options<'_>) -> Option<OutputShape> {
+        options.second.map(|second| OutputShape {
+            height: second.grid_height as usize,
+            width: second.grid_width as usize,
+            channels: second.channels as usize,
+            layout: second.layout,
+        })
+    }
+
+    /// Whether a tensor of these sides has this shape.
+    fn matches(&self, sides: &[usize]) -> bool {
+        let OutputShape { height, width, channels, layout } = *self;
+        match layout {
+            Layout::Chw => sides == [1, channels, height, width],
+            Layout::Hwc => {
+                sides == [1, height, width, channels] || sides == [1, height * width, channels]
+            }
+        }
+    }
 }
 
 impl TractBackbone {
@@ -94,13 +129,9 @@ impl TractBackbone {
         Ok(TractBackbone {
             state: loaded.state,
             input: loaded.input,
-            output: None,
-            shape: OutputShape {
-                height: options.grid_height as usize,
-                width: options.grid_width as usize,
-                channels: options.channels as usize,
-                layout: options.output_layout,
-            },
+            outputs: tvec!(),
+            shape: OutputShape::of(options),
+            second_shape: OutputShape::of_second(options),
             coverage: loaded.coverage,
             poisoned: false,
         })
@@ -119,6 +150,16 @@ impl TractBackbone {
     /// What of the network runs in integers.
     pub fn coverage(&self) -> Coverage {
         self.coverage
+    }
+
+    fn map(&self, index: usize, shape: OutputShape) -> Result<Map<'_, f32>> {
+        self.check_usable()?;
+        let missing = Status::InvalidState.about("the network has not run");
+        let tensor = self.outputs.get(index).ok_or(missing)?;
+        let view = tensor.try_as_plain_ram().and_then(|view| view.as_slice::<f32>());
+        let data = view.map_err(|error| load::tract_error(Status::ModelRun, "output", &error))?;
+        let OutputShape { height, width, channels, layout } = shape;
+        Map::new(data, height, width, channels, layout)
     }
 
     fn check_usable(&self) -> Result<()> {
@@ -143,7 +184,7 @@ impl Backbone for TractBackbone {
 
     fn run(&mut self) -> Result<()> {
         self.check_usable()?;
-        self.output = None;
+        self.outputs.clear();
         let inputs = tvec!(self.input.clone().into_tvalue());
         // After a panic nothing of the state is used again.
         let outcome = catch_unwind(AssertUnwindSafe(|| self.state.run(inputs)));
@@ -152,7 +193,7 @@ impl Backbone for TractBackbone {
             return Err(Status::Panic.about("running the network"));
         };
         match outcome {
-            Ok(mut outputs) => self.output = outputs.pop(),
+            Ok(outputs) => self.outputs = outputs,
             Err(error) => {
                 // What the failed run computed would otherwise keep its memory, the input's too.
                 let _ = self.state.reset_turn();
@@ -163,13 +204,11 @@ impl Backbone for TractBackbone {
     }
 
     fn output(&self) -> Result<Map<'_, f32>> {
-        self.check_usable()?;
-        let missing = Status::InvalidState.about("the network has not run");
-        let tensor = self.output.as_ref().ok_or(missing)?;
-        let view = tensor.try_as_plain_ram().and_then(|view| view.as_slice::<f32>());
-        let data = view.map_err(|error| load::tract_error(Status::ModelRun, "output", &error))?;
-        let OutputShape { height, width, channels, layout } = self.shape;
-        Map::new(data, height, width, channels, layout)
+        self.map(0, self.shape)
+    }
+
+    fn second_output(&self) -> Result<Option<Map<'_, f32>>> {
+        self.second_shape.map(|shape| self.map(1, shape)).transpose()
     }
 }
 
@@ -210,8 +249,9 @@ mod tests {
         let mut backbone = TractBackbone {
             state: TypedSimplePlan::new(model).unwrap().spawn().unwrap(),
             input: Arc::new(Tensor::zero::<f32>(&[1, 1, 1, 1]).unwrap()),
-            output: None,
+            outputs: tvec!(),
             shape: OutputShape { height: 1, width: 1, channels: 1, layout: Layout::Chw },
+            second_shape: None,
             coverage: Coverage::default(),
             poisoned: false,
         };

@@ -3,6 +3,13 @@
 //! The preprocessing profiles of methods.md section 1.5 are values of [`Preprocess`], stored in
 //! the bundle; no profile is code.
 
+mod zero_shot;
+
+pub use zero_shot::{
+    Decision, EmbeddingSpace, FeatureStatistics, Generator, Noise, Projection, SecondOutput,
+    Stacking, UnknownScore, Words, check_name,
+};
+
 use crate::limits::{MAX_CLASSES, MAX_FEATURES, MAX_INPUT_SIDE};
 use crate::map::Layout;
 use crate::status::{Result, Status};
@@ -201,8 +208,26 @@ impl Weights<'_> {
 pub enum HeadKind {
     /// The network's output already is the logits.
     Logits,
-    /// 1x1 classifier over the network's features: `logits = W x + b`.
+    /// 1x1 classifier over the network's features: `logits = W x + b` (ZS3Net, methods.md 2.10).
     Linear(WeightType),
+    /// Product of the features with one embedding per class, neither normalised, and no bias
+    /// (SPNet, methods.md 3.1).
+    Dot(WeightType),
+    /// Cosine between the features and one embedding per class, times [`Head::cosine_scale`]
+    /// (SAZS, methods.md 6.4).
+    Cosine(WeightType),
+}
+
+impl HeadKind {
+    /// Storage of the classifier's weights; `None` if there is no classifier.
+    pub const fn weight_type(self) -> Option<WeightType> {
+        match self {
+            HeadKind::Logits => None,
+            HeadKind::Linear(stored) | HeadKind::Dot(stored) | HeadKind::Cosine(stored) => {
+                Some(stored)
+            }
+        }
+    }
 }
 
 /// Head and upsampling.
@@ -218,6 +243,8 @@ pub struct Head {
     pub align_corners: bool,
     /// Factor on the logits before the softmax that gives the confidence; greater than 0.
     pub confidence_scale: f32,
+    /// Factor on the cosines of a [`HeadKind::Cosine`], greater than 0; 1 for other kinds.
+    pub cosine_scale: f32,
 }
 
 impl Head {
@@ -237,6 +264,9 @@ impl Head {
         }
         if !(self.confidence_scale.is_finite() && self.confidence_scale > 0.0) {
             return Err(Status::BundleContent.about("confidence scale"));
+        }
+        if !(self.cosine_scale.is_finite() && self.cosine_scale > 0.0) {
+            return Err(Status::BundleContent.about("scale of the cosines"));
         }
         Ok(())
     }
@@ -321,6 +351,7 @@ mod tests {
             channels: 21,
             align_corners: false,
             confidence_scale: 1.0,
+            cosine_scale: 1.0,
         };
         assert!(head.check().is_ok());
         assert!(Head { channels: 20, ..head }.check().is_err());

@@ -1,22 +1,33 @@
 //! The whole way of a frame: preprocessing, network, head, mask.
 
+mod engine;
+mod frame;
+mod naming;
+mod shapes;
+
+pub use frame::{Frame, Source};
+pub use naming::{ClassCost, ClassSource, Meaning};
+pub use shapes::FusionSettings;
+
 use crate::arena::Arena;
-use crate::backbone::Backbone;
 use crate::bundle::Bundle;
-use crate::head::{Decoder, Grid, Linear, Output};
-use crate::image::{Geometry, Image, Preprocessor};
+use crate::classes::ClassTable;
+use crate::head::{Decoder, Grid, Linear, Output, Smoothing};
+use crate::image::{Image, Preprocessor};
 use crate::limits::Limits;
 use crate::map::Map;
 use crate::math::kernels::Kernels;
-use crate::spec::{Backbone as BackboneKind, HeadKind};
+use crate::spec::{Decision, HeadKind};
 use crate::status::{Result, Status};
 use crate::trace::{Clock, StageTimes};
+use core::sync::atomic::AtomicBool;
+use engine::Engine;
+use frame::Work;
+use naming::Desk;
+use shapes::Shapes;
 
 #[cfg(feature = "tract")]
-use crate::backbone::{
-    Coverage,
-    tract::{Options, TractBackbone},
-};
+use crate::backbone::Coverage;
 
 /// Segments frames with one model, in memory that was set aside at init.
 ///
@@ -27,44 +38,68 @@ pub struct Segmenter<'a> {
     engine: Engine,
     preprocessor: Preprocessor<'a>,
     decoder: Decoder<'a>,
+    table: ClassTable<'a>,
+    desk: Desk<'a>,
+    shapes: Option<Shapes<'a>>,
+    decision: Decision,
+    work: Work,
+    cancel: Option<&'a AtomicBool>,
     arena_bytes: usize,
     clock: Clock,
     times: StageTimes,
-}
-
-enum Engine {
-    /// The caller brings the network's output.
-    External,
-    #[cfg(feature = "tract")]
-    Tract(std::boxed::Box<TractBackbone>),
 }
 
 /// The buffers of a segmenter. One function serves to size them and to take them.
 struct Buffers<'a> {
     preprocessor: Preprocessor<'a>,
     decoder: Decoder<'a>,
+    table: ClassTable<'a>,
+    desk: Desk<'a>,
+    shapes: Option<Shapes<'a>>,
 }
 
 impl<'a> Buffers<'a> {
     fn carve(arena: &mut Arena<'a>, bundle: &Bundle<'a>, limits: &Limits) -> Result<Buffers<'a>> {
+        limits.check()?;
         let manifest = bundle.manifest();
+        let kernels = Kernels::detect();
         let grid = Grid {
             height: manifest.grid_height as usize,
             width: manifest.grid_width as usize,
             layout: manifest.output_layout,
         };
-        let preprocessor =
-            Preprocessor::carve(arena, &manifest.input, &manifest.preprocess, limits)?;
-        let decoder = Decoder::carve(
-            arena,
-            &manifest.head,
-            grid,
-            linear_of(bundle)?,
-            bundle.classes().map(|class| class.bias),
-            limits,
-            Kernels::detect(),
-        )?;
-        Ok(Buffers { preprocessor, decoder })
+        let extra = limits.extra_classes as usize;
+        let table = ClassTable::carve(arena, bundle.head().classes, bundle.classes(), extra)?;
+        // A counting arena's table has no places that could be counted.
+        let classes = (bundle.head().classes as usize).saturating_add(extra);
+        let shapes = match limits.fusion {
+            true => Some(Shapes::carve(
+                arena,
+                bundle,
+                (classes, limits.affinity),
+                kernels,
+            )?),
+            false => None,
+        };
+        Ok(Buffers {
+            preprocessor: Preprocessor::carve(
+                arena,
+                &manifest.input,
+                &manifest.preprocess,
+                limits,
+            )?,
+            decoder: Decoder::carve(
+                arena,
+                &manifest.head,
+                grid,
+                linear_of(bundle)?,
+                limits,
+                kernels,
+            )?,
+            desk: Desk::carve(arena, bundle, limits)?,
+            table,
+            shapes,
+        })
     }
 }
 
@@ -73,9 +108,8 @@ fn linear_of<'a>(bundle: &Bundle<'a>) -> Result<Option<Linear<'a>>> {
         return Ok(None);
     }
     let missing = Status::BundleContent.about("weights of the head");
-    let (Some(weights), Some(bias)) = (bundle.head_weights(), bundle.head_bias()) else {
-        return Err(missing);
-    };
+    let weights = bundle.head_weights().ok_or(missing)?;
+    let bias = bundle.head_bias().unwrap_or_default();
     let scales = bundle.head_scales().unwrap_or_default();
     Ok(Some(Linear { weights, scales, bias }))
 }
@@ -85,9 +119,9 @@ impl<'a> Segmenter<'a> {
     /// takes the buffers runs on a counting arena; the network is not loaded.
     ///
     /// # Errors
-    /// Those of [`Limits::check`]; [`Status::LimitExceeded`] if the size leaves `usize`.
+    /// Those of [`Limits::check`]; [`Status::LimitExceeded`] if the size leaves `usize`;
+    /// [`Status::Unsupported`] if the limits ask for a generator that the bundle has not.
     pub fn arena_bytes(bundle: &Bundle<'a>, limits: &Limits) -> Result<usize> {
-        limits.check()?;
         let mut arena = Arena::counting();
         Buffers::carve(&mut arena, bundle, limits)?;
         Ok(arena.used_bytes())
@@ -106,16 +140,25 @@ impl<'a> Segmenter<'a> {
         limits.check()?;
         bundle.verify()?;
         let mut arena = Arena::over(arena)?;
-        let Buffers { preprocessor, decoder } = Buffers::carve(&mut arena, bundle, limits)?;
-        Ok(Segmenter {
+        let Buffers { preprocessor, decoder, table, desk, shapes } =
+            Buffers::carve(&mut arena, bundle, limits)?;
+        let mut segmenter = Segmenter {
             bundle: *bundle,
             engine: Engine::load(bundle, limits)?,
             preprocessor,
             decoder,
+            table,
+            desk,
+            shapes,
+            decision: bundle.decision(),
+            work: Work::IDLE,
+            cancel: None,
             arena_bytes: arena.used_bytes(),
             clock: Clock::NONE,
             times: StageTimes::default(),
-        })
+        };
+        segmenter.arrange();
+        Ok(segmenter)
     }
 
     /// The model.
@@ -142,33 +185,16 @@ impl<'a> Segmenter<'a> {
     /// How much of the network runs in integers; `None` without an engine.
     #[cfg(feature = "tract")]
     pub fn coverage(&self) -> Option<Coverage> {
-        match &self.engine {
-            Engine::External => None,
-            Engine::Tract(engine) => Some(engine.coverage()),
-        }
+        self.engine.coverage()
     }
 
     /// Segments one frame: writes the class of every pixel, at the frame's own size.
     ///
     /// # Errors
-    /// [`Status::FrameSize`] for a frame beyond the limits; errors of [`Output::check`];
-    /// [`Status::ModelRun`]; [`Status::Unsupported`] if the bundle holds no network. `output` is
-    /// written only on success.
+    /// Those of [`Segmenter::begin`] and [`Segmenter::step`]. `output` is written only on
+    /// success, unless the frame is cancelled or its deadline passes.
     pub fn segment(&mut self, image: &Image<'_>, output: &mut Output<'_>) -> Result<()> {
-        let geometry = self.check(image.width(), image.height(), output)?;
-        let Some(backbone) = self.engine.backbone_mut() else {
-            return Err(Status::Unsupported.about("segmenting without a network"));
-        };
-        let start = self.clock.now_ns();
-        self.preprocessor.run(image, backbone.input()?)?;
-        let fetched = self.clock.now_ns();
-        backbone.run()?;
-        let ran = self.clock.now_ns();
-        self.decoder.run(&backbone.output()?, &geometry.y, &geometry.x, output)?;
-        self.times.fetch_ns = fetched.saturating_sub(start);
-        self.times.backbone_ns = ran.saturating_sub(fetched);
-        self.note_decoder_times(ran);
-        Ok(())
+        self.segment_frame(&Frame::of(image), output)
     }
 
     /// Segments a frame of `width` x `height` pixels whose features (or logits) another engine,
@@ -176,8 +202,7 @@ impl<'a> Segmenter<'a> {
     /// and layout that the bundle states.
     ///
     /// # Errors
-    /// [`Status::ModelShape`] for a map of another shape; otherwise as for
-    /// [`Segmenter::segment`].
+    /// As for [`Segmenter::segment`].
     pub fn segment_features(
         &mut self,
         features: &Map<'_, f32>,
@@ -185,12 +210,8 @@ impl<'a> Segmenter<'a> {
         height: u32,
         output: &mut Output<'_>,
     ) -> Result<()> {
-        let geometry = self.check(width, height, output)?;
-        let start = self.clock.now_ns();
-        self.decoder.run(features, &geometry.y, &geometry.x, output)?;
-        self.times = StageTimes::default();
-        self.note_decoder_times(start);
-        Ok(())
+        let source = Source::Features { map: features, width, height };
+        self.segment_frame(&Frame { source, affinity: None }, output)
     }
 
     /// The network's output for the latest frame: features, or logits for a head that has none.
@@ -203,63 +224,54 @@ impl<'a> Segmenter<'a> {
         self.engine.backbone().ok_or(missing)?.output()
     }
 
-    fn check(&self, width: u32, height: u32, output: &Output<'_>) -> Result<Geometry> {
-        let geometry = self.preprocessor.geometry(width, height)?;
-        let classes = self.bundle.manifest().head.classes as usize;
-        output.check(width as usize, height as usize, classes)?;
-        Ok(geometry)
+    /// How pixels are decided.
+    pub fn decision(&self) -> Decision {
+        self.decision
     }
 
-    fn note_decoder_times(&mut self, start: u64) {
-        let total = self.clock.now_ns().saturating_sub(start);
-        self.times.head_ns = self.decoder.head_ns();
-        self.times.upsample_ns = total.saturating_sub(self.times.head_ns);
-    }
-}
-
-impl Engine {
-    fn backbone(&self) -> Option<&dyn Backbone> {
-        match self {
-            Engine::External => None,
-            #[cfg(feature = "tract")]
-            Engine::Tract(engine) => Some(engine.as_ref()),
-        }
+    /// Changes how pixels are decided, from the next frame on. At init it is as the bundle says.
+    /// A frame at work is given up.
+    ///
+    /// # Errors
+    /// Those of [`Decision::check`]; nothing is changed then.
+    pub fn set_decision(&mut self, decision: Decision) -> Result<()> {
+        decision.check()?;
+        self.decision = decision;
+        self.arrange();
+        Ok(())
     }
 
-    fn backbone_mut(&mut self) -> Option<&mut dyn Backbone> {
-        match self {
-            Engine::External => None,
-            #[cfg(feature = "tract")]
-            Engine::Tract(engine) => Some(engine.as_mut()),
-        }
+    /// Smooths frames from the next one on; the past is forgotten. A frame at work is given up.
+    ///
+    /// # Errors
+    /// Those of [`Decoder::set_smoothing`]; nothing is changed then.
+    pub fn set_smoothing(&mut self, smoothing: Smoothing) -> Result<()> {
+        self.decoder.set_smoothing(smoothing)?;
+        self.cancel_frame();
+        Ok(())
     }
 
-    #[cfg(feature = "tract")]
-    fn load(bundle: &Bundle<'_>, limits: &Limits) -> Result<Engine> {
-        let manifest = bundle.manifest();
-        let (BackboneKind::Onnx, Some(onnx)) = (manifest.backbone, bundle.onnx()) else {
-            return Ok(Engine::External);
+    /// Forgets the frames that later ones would be smoothed with, as after a change of camera.
+    pub fn forget(&mut self) {
+        self.decoder.forget();
+    }
+
+    /// Moves masks towards spectral segments from the next frame on, or no longer. A frame at
+    /// work is given up.
+    ///
+    /// # Errors
+    /// [`Status::Unsupported`] if the limits did not ask for fusion; [`Status::InvalidArgument`]
+    /// for settings outside their ranges. Nothing is changed then.
+    pub fn set_fusion(&mut self, fusion: Option<FusionSettings>) -> Result<()> {
+        let Some(shapes) = self.shapes.as_mut() else {
+            return match fusion {
+                None => Ok(()),
+                Some(_) => Err(Status::Unsupported.about("fusion, which the limits left out")),
+            };
         };
-        let options = Options {
-            input: manifest.input,
-            input_name: manifest.input_name,
-            output_name: manifest.output_name,
-            channels: manifest.head.channels,
-            grid_height: manifest.grid_height,
-            grid_width: manifest.grid_width,
-            output_layout: manifest.output_layout,
-            precision: manifest.precision,
-            threads: limits.threads,
-        };
-        let engine = TractBackbone::load(onnx, &options)?;
-        Ok(Engine::Tract(std::boxed::Box::new(engine)))
-    }
-
-    #[cfg(not(feature = "tract"))]
-    fn load(bundle: &Bundle<'_>, _limits: &Limits) -> Result<Engine> {
-        match bundle.manifest().backbone {
-            BackboneKind::External => Ok(Engine::External),
-            BackboneKind::Onnx => Err(Status::Unsupported.about("a network, without an engine")),
-        }
+        shapes.set(fusion)?;
+        self.decoder.keep_evidence(fusion.is_some())?;
+        self.cancel_frame();
+        Ok(())
     }
 }

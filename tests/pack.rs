@@ -6,7 +6,7 @@ mod common;
 
 use command::{BLUE, GREEN, PACK_TOML, RED, Ran, Sandbox, head, read_png};
 use zsseg::bundle::Bundle;
-use zsseg::convert::{Config, Source, Sources};
+use zsseg::convert::{Config, Source, Sources, ZeroShotSources};
 use zsseg::map::Layout;
 use zsseg::spec::{HeadKind, WeightType, Weights};
 
@@ -171,6 +171,7 @@ fn the_shared_deeplab_model_is_packed() {
         classes: None,
         card: None,
         weights: None,
+        zero_shot: ZeroShotSources::default(),
     });
     let bytes = bytes.unwrap();
     let bundle = Bundle::open(&bytes).unwrap();

@@ -30,7 +30,7 @@ pub mod kind {
     pub const CLASSES: u32 = 2;
     /// Classifier: classes x channels, row by row, in the weight type.
     pub const HEAD_WEIGHTS: u32 = 3;
-    /// Classifier: one f32 per class.
+    /// Linear classifier: one f32 per class.
     pub const HEAD_BIAS: u32 = 4;
     /// Classifier with 8-bit weights: one positive f32 per class.
     pub const HEAD_SCALES: u32 = 5;
@@ -40,6 +40,20 @@ pub mod kind {
     pub const MODEL_CARD: u32 = 7;
     /// Where the weights come from: UTF-8, JSON.
     pub const PROVENANCE: u32 = 8;
+    /// Word vectors: a [`WordsRecord`](super::WordsRecord) and what it counts.
+    pub const WORDS: u32 = 9;
+    /// From embeddings to classifier rows: (channels + 1) x dim f32.
+    pub const PROJECTION: u32 = 10;
+    /// Feature generator: a [`GeneratorRecord`](super::GeneratorRecord) and its weights.
+    pub const GENERATOR: u32 = 11;
+    /// Mean and deviation of features: a [`StatisticsRecord`](super::StatisticsRecord) and rows.
+    pub const FEATURE_STATISTICS: u32 = 12;
+    /// One [`DecisionRecord`](super::DecisionRecord).
+    pub const DECISION: u32 = 13;
+    /// One [`SecondOutputRecord`](super::SecondOutputRecord).
+    pub const SECOND_OUTPUT: u32 = 14;
+    /// The last kind that this version knows.
+    pub const LAST: u32 = SECOND_OUTPUT;
 
     /// Name of a kind; "UNKNOWN" for one that this version does not know.
     pub const fn name(kind: u32) -> &'static str {
@@ -52,13 +66,26 @@ pub mod kind {
             BACKBONE_ONNX => "BACKBONE_ONNX",
             MODEL_CARD => "MODEL_CARD",
             PROVENANCE => "PROVENANCE",
+            WORDS => "WORDS",
+            PROJECTION => "PROJECTION",
+            GENERATOR => "GENERATOR",
+            FEATURE_STATISTICS => "FEATURE_STATISTICS",
+            DECISION => "DECISION",
+            SECOND_OUTPUT => "SECOND_OUTPUT",
             _ => "UNKNOWN",
         }
     }
 
     /// Whether this version knows a kind.
     pub const fn is_known(kind: u32) -> bool {
-        matches!(kind, MANIFEST..=PROVENANCE)
+        matches!(kind, MANIFEST..=LAST)
+    }
+
+    /// Whether the writer lets readers skip a kind that they do not know: masks are right
+    /// without it. The first eight kinds were always known.
+    #[cfg(feature = "std")]
+    pub const fn may_be_skipped(kind: u32) -> bool {
+        matches!(kind, WORDS..=FEATURE_STATISTICS | SECOND_OUTPUT)
     }
 }
 
@@ -145,7 +172,7 @@ pub struct ManifestRecord {
     pub std: [F32; 3],
     /// 460: padding colour.
     pub pad: [F32; 3],
-    /// 472: head code: 0 logits, 1 linear.
+    /// 472: head code: 0 logits, 1 linear, 2 dot, 3 cosine.
     pub head_kind: U32,
     /// 476: weight type code: 0 f32, 1 f16, 2 i8; zero for logits.
     pub weight_type: U32,
@@ -167,8 +194,14 @@ pub struct ManifestRecord {
     pub backbone: U32,
     /// 512: precision code: 0 as in the model, 1 float activations.
     pub precision: U32,
-    /// 516: zero.
-    pub reserved: [u8; 60],
+    /// 516: factor on the cosines; zero for other heads.
+    pub cosine_scale: F32,
+    /// 520: numbers of an embedding; zero for no embedding space.
+    pub embedding_dim: U32,
+    /// 524: 0 or 1: whether embeddings are brought to unit length.
+    pub embedding_unit: U32,
+    /// 528: zero.
+    pub reserved: [u8; 48],
 }
 
 /// One class in the CLASSES section: 80 bytes.
@@ -190,10 +223,98 @@ pub struct ClassRecord {
     pub by_name: U32,
 }
 
+/// Start of the WORDS section: 16 bytes. Behind it lie `words` u32, the end of each word in the
+/// text; `words` x dim f16, the vectors; and the text.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct WordsRecord {
+    /// 0: number of words, at least 1.
+    pub words: U32,
+    /// 4: bytes of the text.
+    pub text_bytes: U32,
+    /// 8: zero.
+    pub reserved: [u8; 8],
+}
+
+/// Start of the GENERATOR section: 32 bytes. Behind it lie, for E numbers of an embedding, Z of
+/// noise, H hidden and D channels: H f32, D f32, H x (E + Z) f16, D x H f16.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct GeneratorRecord {
+    /// 0: numbers of the noise: Z.
+    pub noise_dim: U32,
+    /// 4: width of the hidden layer: H.
+    pub hidden: U32,
+    /// 8: noise code: 0 uniform, 1 normal.
+    pub noise: U32,
+    /// 12: 0 or 1: whether negative outputs become 0.
+    pub relu: U32,
+    /// 16: factor on negative values of the hidden layer.
+    pub slope: F32,
+    /// 20: zero.
+    pub reserved: [u8; 12],
+}
+
+/// Start of the FEATURE_STATISTICS section: 16 bytes. Behind it lie `rows` u32, the classes;
+/// `rows` x channels f32, the means; and as many f32, the deviations.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct StatisticsRecord {
+    /// 0: classes that have statistics.
+    pub rows: U32,
+    /// 4: zero.
+    pub reserved: [u8; 12],
+}
+
+/// The DECISION section: 32 bytes.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct DecisionRecord {
+    /// 0: stacking code: 0 off, 1 on logits, 2 on probabilities.
+    pub stacking: U32,
+    /// 4: handicap of the seen classes; zero for off.
+    pub gamma: F32,
+    /// 8: least confidence.
+    pub min_confidence: F32,
+    /// 12: least margin.
+    pub min_margin: F32,
+    /// 16: code of the unknown score: 0 margin, 1 energy.
+    pub unknown: U32,
+    /// 20: reference logit of the energy; zero for margin.
+    pub reference: F32,
+    /// 24: highest unknown score.
+    pub max_unknown: F32,
+    /// 28: zero.
+    pub reserved: U32,
+}
+
+/// The SECOND_OUTPUT section: 160 bytes.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct SecondOutputRecord {
+    /// 0: name of the tensor.
+    pub name: [u8; 128],
+    /// 128: rows.
+    pub grid_height: U32,
+    /// 132: columns.
+    pub grid_width: U32,
+    /// 136: channels.
+    pub channels: U32,
+    /// 140: layout code, as in the manifest.
+    pub layout: U32,
+    /// 144: zero.
+    pub reserved: [u8; 16],
+}
+
 const _: () = assert!(size_of::<HeaderRecord>() == 64);
 const _: () = assert!(size_of::<SectionRecord>() == 64);
 const _: () = assert!(size_of::<ManifestRecord>() == 576);
 const _: () = assert!(size_of::<ClassRecord>() == 80);
+const _: () = assert!(size_of::<WordsRecord>() == 16);
+const _: () = assert!(size_of::<GeneratorRecord>() == 32);
+const _: () = assert!(size_of::<StatisticsRecord>() == 16);
+const _: () = assert!(size_of::<DecisionRecord>() == 32);
+const _: () = assert!(size_of::<SecondOutputRecord>() == 160);
 
 impl ClassRecord {
     /// The class, checked except for the uniqueness of its name.

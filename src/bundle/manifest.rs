@@ -6,8 +6,8 @@ use super::layout::{ManifestRecord, text};
 use crate::limits::MAX_GRID_SIDE;
 use crate::map::Layout;
 use crate::spec::{
-    Anchor, Backbone, ChannelOrder, Filter, Fit, Head, HeadKind, Input, InputType, Precision,
-    Preprocess, Quantization, WeightType,
+    Anchor, Backbone, ChannelOrder, EmbeddingSpace, Filter, Fit, Head, HeadKind, Input, InputType,
+    Precision, Preprocess, Quantization, WeightType,
 };
 use crate::status::{Result, Status};
 use zerocopy::little_endian::{F32, U32};
@@ -40,11 +40,14 @@ pub struct Manifest<'a> {
     pub backbone: Backbone,
     /// Arithmetic between the network's layers.
     pub precision: Precision,
+    /// The space of the class embeddings. Always there for [`HeadKind::Dot`] and
+    /// [`HeadKind::Cosine`], then with as many numbers as the network's output has channels.
+    pub embedding: Option<EmbeddingSpace>,
 }
 
 // A code in the file is the position of its value in one of these tables.
-const FLAGS: [bool; 2] = [false, true];
-const LAYOUTS: [Layout; 2] = [Layout::Chw, Layout::Hwc];
+pub(super) const FLAGS: [bool; 2] = [false, true];
+pub(super) const LAYOUTS: [Layout; 2] = [Layout::Chw, Layout::Hwc];
 const ANCHORS: [Anchor; 2] = [Anchor::Center, Anchor::TopLeft];
 const FILTERS: [Filter; 2] = [Filter::Bilinear, Filter::Bicubic];
 const ORDERS: [ChannelOrder; 2] = [ChannelOrder::Rgb, ChannelOrder::Bgr];
@@ -61,6 +64,8 @@ const FIT_LETTERBOX: u32 = 1;
 const FIT_SHORT_SIDE: u32 = 2;
 const HEAD_LOGITS: u32 = 0;
 const HEAD_LINEAR: u32 = 1;
+const HEAD_DOT: u32 = 2;
+const HEAD_COSINE: u32 = 3;
 
 impl<'a> Manifest<'a> {
     /// Translates a record and checks every field. [`Status::BundleContent`] names the first
@@ -71,6 +76,7 @@ impl<'a> Manifest<'a> {
             return Err(Status::BundleContent.about("reserved bytes of the manifest"));
         }
         let network_inside = backbone == Backbone::Onnx;
+        let head = decode_head(record)?;
         Ok(Manifest {
             model_name: filled("model name", &record.model_name, true)?,
             license: filled("licence", &record.license, true)?,
@@ -82,12 +88,13 @@ impl<'a> Manifest<'a> {
             )?,
             input: decode_input(record)?,
             preprocess: decode_preprocess(record)?,
-            head: decode_head(record)?,
+            head,
             grid_height: grid_side("rows of the network's output", record.grid_height)?,
             grid_width: grid_side("columns of the network's output", record.grid_width)?,
             output_layout: value("layout code of the output", record.output_layout, &LAYOUTS)?,
             backbone,
             precision: value("precision code", record.precision, &PRECISIONS)?,
+            embedding: decode_embedding(record, &head)?,
         })
     }
 }
@@ -155,7 +162,16 @@ fn decode_head(record: &ManifestRecord) -> Result<Head> {
             HeadKind::Logits
         }
         HEAD_LINEAR => HeadKind::Linear(weight_type),
-        code => return Err(unknown("head code", code, HEAD_LINEAR)),
+        HEAD_DOT => HeadKind::Dot(weight_type),
+        HEAD_COSINE => HeadKind::Cosine(weight_type),
+        code => return Err(unknown("head code", code, HEAD_COSINE)),
+    };
+    let cosine_scale = match kind {
+        HeadKind::Cosine(_) => record.cosine_scale.get(),
+        _ => {
+            zero("scale of the cosines of another head", record.cosine_scale.to_bytes())?;
+            1.0
+        }
     };
     let head = Head {
         kind,
@@ -163,31 +179,49 @@ fn decode_head(record: &ManifestRecord) -> Result<Head> {
         channels: record.channels.get(),
         align_corners: value("align_corners flag", record.align_corners, &FLAGS)?,
         confidence_scale: record.confidence_scale.get(),
+        cosine_scale,
     };
     head.check()?;
     Ok(head)
 }
 
+fn decode_embedding(record: &ManifestRecord, head: &Head) -> Result<Option<EmbeddingSpace>> {
+    let is_embedding_head = matches!(head.kind, HeadKind::Dot(_) | HeadKind::Cosine(_));
+    let dim = record.embedding_dim.get();
+    if is_embedding_head && dim != head.channels {
+        let error = Status::BundleContent.about("numbers of an embedding differ from the channels");
+        return Err(error.numbers(dim.into(), head.channels.into()));
+    }
+    if dim == 0 {
+        zero("unit length of no embeddings", record.embedding_unit.to_bytes())?;
+        return Ok(None);
+    }
+    let unit = value("unit length flag of embeddings", record.embedding_unit, &FLAGS)?;
+    let embedding = EmbeddingSpace { dim, unit };
+    embedding.check()?;
+    Ok(Some(embedding))
+}
+
 /// Value at position `code` of `table`.
-fn value<T: Copy>(what: &'static str, code: U32, table: &[T]) -> Result<T> {
+pub(super) fn value<T: Copy>(what: &'static str, code: U32, table: &[T]) -> Result<T> {
     let found = usize::try_from(code.get()).ok().and_then(|index| table.get(index));
     let last = table.len().saturating_sub(1) as u32;
     found.copied().ok_or_else(|| unknown(what, code.get(), last))
 }
 
-fn unknown(what: &'static str, code: u32, last: u32) -> crate::status::Error {
+pub(super) fn unknown(what: &'static str, code: u32, last: u32) -> crate::status::Error {
     Status::BundleContent.about(what).numbers(code.into(), last.into())
 }
 
 /// A field that has no meaning here must be zero, so that equal models have equal bytes.
-fn zero(what: &'static str, bytes: [u8; 4]) -> Result<()> {
+pub(super) fn zero(what: &'static str, bytes: [u8; 4]) -> Result<()> {
     if bytes != [0; 4] {
         return Err(Status::BundleContent.about(what));
     }
     Ok(())
 }
 
-fn filled<'a>(what: &'static str, field: &'a [u8], required: bool) -> Result<&'a str> {
+pub(super) fn filled<'a>(what: &'static str, field: &'a [u8], required: bool) -> Result<&'a str> {
     let text = text(what, field)?;
     if required && text.is_empty() {
         return Err(Status::BundleContent.about(what));
@@ -205,9 +239,12 @@ fn grid_side(what: &'static str, side: U32) -> Result<u32> {
 
 #[cfg(feature = "std")]
 impl Manifest<'_> {
-    /// The record for these values. Only the texts are checked here; the writer reads back what
-    /// it wrote.
+    /// The record for these values. Only what the record cannot hold is checked here; the writer
+    /// reads back what it wrote.
     pub(super) fn encode(&self) -> Result<ManifestRecord> {
+        if let Some(space) = self.embedding {
+            space.check()?;
+        }
         let (input_element, quantization) = match self.input.element {
             InputType::F32 => (ELEMENT_F32, Quantization { scale: 0.0, zero_point: 0 }),
             InputType::U8(quantization) => (ELEMENT_U8, quantization),
@@ -221,7 +258,16 @@ impl Manifest<'_> {
         let (head_kind, weight_type) = match self.head.kind {
             HeadKind::Logits => (HEAD_LOGITS, WeightType::F32),
             HeadKind::Linear(weight_type) => (HEAD_LINEAR, weight_type),
+            HeadKind::Dot(weight_type) => (HEAD_DOT, weight_type),
+            HeadKind::Cosine(weight_type) => (HEAD_COSINE, weight_type),
         };
+        let cosine_scale = match self.head.kind {
+            HeadKind::Cosine(_) => self.head.cosine_scale,
+            _ if self.head.cosine_scale == 1.0 => 0.0,
+            _ => return Err(Status::BundleContent.about("scale of the cosines of another head")),
+        };
+        let (embedding_dim, embedding_unit) =
+            self.embedding.map_or((0, false), |space| (space.dim, space.unit));
         Ok(ManifestRecord {
             model_name: text_field("model name", self.model_name)?,
             license: text_field("licence", self.license)?,
@@ -254,14 +300,17 @@ impl Manifest<'_> {
             output_layout: code(self.output_layout, &LAYOUTS)?,
             backbone: code(self.backbone, &BACKBONES)?,
             precision: code(self.precision, &PRECISIONS)?,
-            reserved: [0; 60],
+            cosine_scale: cosine_scale.into(),
+            embedding_dim: embedding_dim.into(),
+            embedding_unit: code(embedding_unit, &FLAGS)?,
+            reserved: [0; 48],
         })
     }
 }
 
 /// Position of `value` in `table`.
 #[cfg(feature = "std")]
-fn code<T: PartialEq>(value: T, table: &[T]) -> Result<U32> {
+pub(super) fn code<T: PartialEq>(value: T, table: &[T]) -> Result<U32> {
     let index = table.iter().position(|entry| *entry == value);
     let code = index.and_then(|index| u32::try_from(index).ok());
     code.map(U32::new).ok_or(Status::BundleContent.about("value without a code"))

@@ -16,13 +16,20 @@
 //! [`Status::Unsupported`]: crate::status::Status::Unsupported
 //! [`Status::LimitExceeded`]: crate::status::Status::LimitExceeded
 
+mod container;
+mod head;
 mod layout;
 mod manifest;
 mod reader;
+mod section;
 #[cfg(feature = "std")]
 mod writer;
+mod zero_shot;
 
 pub use manifest::Manifest;
 pub use reader::{Bundle, Section};
 #[cfg(feature = "std")]
-pub use writer::{Contents, LinearHead, WeightValues, write};
+pub use writer::{
+    ClassRow, ClassStatistics, Contents, GeneratorValues, LinearHead, RowSource, StoredWeights,
+    WeightValues, ZeroShot, rewrite_classes, write,
+};

@@ -1,32 +1,30 @@
 //! Checked, zero-copy view of a bundle. No allocation, no panic, no alignment demanded.
 
-use super::layout::{
-    ClassRecord, FLAG_OPTIONAL, FORMAT_VERSION, HASHED_HEADER_BYTES, HeaderRecord, MAGIC,
-    ManifestRecord, SECTION_ALIGN_BYTES, SectionRecord, kind,
-};
+use super::container::{Container, contents};
+use super::head::{self, HeadParts};
+use super::layout::{ClassRecord, FLAG_OPTIONAL, ManifestRecord, kind};
 use super::manifest::Manifest;
-use crate::limits::{MAX_BUNDLE_BYTES, MAX_SECTIONS, product};
+use super::section::{absent, elements};
+use super::zero_shot::{self, ZeroShotParts};
 use crate::map::Layout;
 use crate::spec::{
-    Backbone, Class, Head, HeadKind, Input, Precision, Preprocess, WeightType, Weights,
+    Backbone, Class, Decision, EmbeddingSpace, FeatureStatistics, Generator, Head, Input,
+    Precision, Preprocess, Projection, SecondOutput, Weights, Words,
 };
 use crate::status::{Result, Status};
 use core::fmt;
 use sha2::{Digest, Sha256};
 use zerocopy::FromBytes;
-use zerocopy::little_endian::{F32, U16};
+use zerocopy::little_endian::F32;
 
 /// A model in the caller's bytes, checked. Copying it copies references only.
 #[derive(Clone, Copy)]
 pub struct Bundle<'a> {
-    bytes: &'a [u8],
-    header: &'a HeaderRecord,
-    table: &'a [SectionRecord],
+    container: Container<'a>,
     manifest: Manifest<'a>,
     classes: &'a [ClassRecord],
-    weights: Option<Weights<'a>>,
-    bias: Option<&'a [F32]>,
-    scales: Option<&'a [F32]>,
+    head: HeadParts<'a>,
+    zero_shot: ZeroShotParts<'a>,
     onnx: Option<&'a [u8]>,
     model_card: Option<&'a str>,
     provenance: Option<&'a str>,
@@ -61,27 +59,21 @@ impl<'a> Bundle<'a> {
     }
 
     /// Checks everything except the hashes of the sections: the structure, the hash of the table,
-    /// the manifest, the classes and the numbers of the head.
+    /// the manifest, the classes, the numbers of the head and what is there for new classes.
     ///
     /// `bytes` is the whole file and nothing more, at any address. Time is linear in its length;
     /// of the network itself not a byte is read. Errors are those of the [module](super).
     pub fn parse(bytes: &'a [u8]) -> Result<Bundle<'a>> {
-        let header = read_header(bytes)?;
-        let table = read_table(bytes, header)?;
-        check_table(bytes, table)?;
-        let section = |wanted| find(bytes, table, wanted);
-
+        let container = Container::open(bytes)?;
+        let section = |wanted| container.find(wanted);
         let manifest = Manifest::decode(read_manifest(section(kind::MANIFEST))?)?;
-        let (weights, bias, scales) = read_head(&manifest.head, section)?;
+        let head = head::read(&manifest.head, &container)?;
         Ok(Bundle {
-            bytes,
-            header,
-            table,
+            container,
             manifest,
             classes: read_classes(section(kind::CLASSES), manifest.head.classes)?,
-            weights,
-            bias,
-            scales,
+            head,
+            zero_shot: zero_shot::read(&manifest, &container)?,
             onnx: read_network(section(kind::BACKBONE_ONNX), manifest.backbone)?,
             model_card: read_text("MODEL_CARD is not UTF-8", section(kind::MODEL_CARD))?,
             provenance: read_text("PROVENANCE is not UTF-8", section(kind::PROVENANCE))?,
@@ -191,19 +183,58 @@ impl<'a> Bundle<'a> {
         Some(self.classes.get(position)?.by_name.get())
     }
 
-    /// Weights of a [`HeadKind::Linear`]: `classes * channels` of them.
+    /// Weights of the classifier: `classes * channels` of them. `None` if the network gives
+    /// logits. No row of a dot head is zero; rows of a cosine head have unit length.
     pub fn head_weights(&self) -> Option<Weights<'a>> {
-        self.weights
+        self.head.weights
     }
 
     /// Biases of a [`HeadKind::Linear`]: one finite number per class.
+    ///
+    /// [`HeadKind::Linear`]: crate::spec::HeadKind::Linear
     pub fn head_bias(&self) -> Option<&'a [F32]> {
-        self.bias
+        self.head.bias
     }
 
     /// Scales of [`Weights::I8`]: one finite number greater than 0 per class.
     pub fn head_scales(&self) -> Option<&'a [F32]> {
-        self.scales
+        self.head.scales
+    }
+
+    /// The space of the class embeddings.
+    pub fn embedding(&self) -> Option<EmbeddingSpace> {
+        self.manifest.embedding
+    }
+
+    /// Word vectors; at least one. Only where [`Bundle::embedding`] is there.
+    pub fn words(&self) -> Option<Words<'a>> {
+        self.zero_shot.words
+    }
+
+    /// From embeddings to rows of a linear head. Only where [`Bundle::embedding`] is there.
+    pub fn projection(&self) -> Option<Projection<'a>> {
+        self.zero_shot.projection
+    }
+
+    /// From embeddings to features for a linear head. Only where [`Bundle::embedding`] and
+    /// [`Bundle::feature_statistics`] are there.
+    pub fn generator(&self) -> Option<Generator<'a>> {
+        self.zero_shot.generator
+    }
+
+    /// Mean and deviation of the features of some classes, perhaps of none.
+    pub fn feature_statistics(&self) -> Option<FeatureStatistics<'a>> {
+        self.zero_shot.statistics
+    }
+
+    /// From logits to a class, or to none; [`Decision::PLAIN`] if the bundle does not say.
+    pub fn decision(&self) -> Decision {
+        self.zero_shot.decision
+    }
+
+    /// The network's output for the spectral affinity. Only for [`Backbone::Onnx`].
+    pub fn second_output(&self) -> Option<SecondOutput<'a>> {
+        self.zero_shot.second_output
     }
 
     /// The network for [`Backbone::Onnx`]: at least one byte, not looked into.
@@ -223,8 +254,8 @@ impl<'a> Bundle<'a> {
 
     /// The sections in the order of the file, unknown optional ones included.
     pub fn sections(&self) -> impl Iterator<Item = Section<'a>> + Clone + use<'a> {
-        let bytes = self.bytes;
-        self.table.iter().filter_map(move |record| {
+        let Container { bytes, table, .. } = self.container;
+        table.iter().filter_map(move |record| {
             Some(Section {
                 kind: record.kind.get(),
                 name: kind::name(record.kind.get()),
@@ -239,135 +270,16 @@ impl<'a> Bundle<'a> {
     /// The hash of the section table, which holds the hashes of the sections: identifies the
     /// bundle.
     pub fn sha256(&self) -> [u8; 32] {
-        self.header.table_sha256
+        self.container.header.table_sha256
     }
 }
 
 impl fmt::Debug for Bundle<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Bundle");
-        debug.field("manifest", &self.manifest).field("total_bytes", &self.bytes.len());
+        debug.field("manifest", &self.manifest).field("total_bytes", &self.container.bytes.len());
         debug.finish_non_exhaustive()
     }
-}
-
-/// Checks every field of the header except the hash.
-fn read_header(bytes: &[u8]) -> Result<&HeaderRecord> {
-    let found_bytes = bytes.len() as u64;
-    let Ok((header, _)) = HeaderRecord::ref_from_prefix(bytes) else {
-        let error = Status::BundleFormat.about("header is cut off");
-        return Err(error.numbers(found_bytes, size_of::<HeaderRecord>() as u64));
-    };
-    if header.magic != MAGIC {
-        return Err(Status::BundleFormat.about("magic number"));
-    }
-    let version = header.format_version.get();
-    if version > FORMAT_VERSION {
-        let error = Status::BundleVersion.about("format version");
-        return Err(error.numbers(version.into(), FORMAT_VERSION.into()));
-    }
-    if version == 0 || header.reserved.get() != 0 {
-        return Err(Status::BundleFormat.about("format version or reserved bytes of the header"));
-    }
-    let total_bytes = header.total_bytes.get();
-    if total_bytes > MAX_BUNDLE_BYTES {
-        let error = Status::LimitExceeded.about("length of the bundle");
-        return Err(error.numbers(total_bytes, MAX_BUNDLE_BYTES));
-    }
-    if total_bytes != found_bytes {
-        let error = Status::BundleFormat.about("length of the bundle");
-        return Err(error.numbers(found_bytes, total_bytes));
-    }
-    Ok(header)
-}
-
-/// The section table, if its hash matches.
-fn read_table<'a>(bytes: &'a [u8], header: &HeaderRecord) -> Result<&'a [SectionRecord]> {
-    let count = header.section_count.get();
-    if count == 0 {
-        return Err(Status::BundleFormat.about("number of sections"));
-    }
-    if count > MAX_SECTIONS {
-        let error = Status::LimitExceeded.about("number of sections");
-        return Err(error.numbers(count.into(), MAX_SECTIONS.into()));
-    }
-    let cut_off = || Status::BundleFormat.about("section table is cut off");
-    let (_, rest) = bytes.split_at_checked(size_of::<HeaderRecord>()).ok_or_else(cut_off)?;
-    let (table, _) = <[SectionRecord]>::ref_from_prefix_with_elems(rest, count as usize)
-        .map_err(|_| cut_off())?;
-    let (hashed, _) = bytes.split_at_checked(HASHED_HEADER_BYTES).ok_or_else(cut_off)?;
-    let mut hash = Sha256::new_with_prefix(hashed);
-    for record in table {
-        hash.update(zerocopy::IntoBytes::as_bytes(record));
-    }
-    let found: [u8; 32] = hash.finalize().into();
-    if found != header.table_sha256 {
-        return Err(Status::BundleChecksum.about("section table"));
-    }
-    Ok(table)
-}
-
-/// Checks that the sections follow one another without overlap, hole or rest, that what pads them
-/// is zero, and that every kind is known or optional and occurs once.
-fn check_table(bytes: &[u8], table: &[SectionRecord]) -> Result<()> {
-    let invalid = |what: &'static str| Status::BundleFormat.about(what);
-    let mut end = size_of::<HeaderRecord>().saturating_add(size_of_val(table)) as u64;
-    for (index, record) in table.iter().enumerate() {
-        let found = record.kind.get();
-        if table.iter().take(index).any(|earlier| earlier.kind.get() == found) {
-            return Err(invalid("a kind of section occurs twice").numbers(found.into(), 1));
-        }
-        check_entry(record)?;
-        let offset = record.offset.get();
-        let start = end.checked_next_multiple_of(SECTION_ALIGN_BYTES);
-        if start != Some(offset) {
-            let error = invalid("offset of a section");
-            return Err(error.numbers(offset, start.unwrap_or(u64::MAX)));
-        }
-        let padding = range(bytes, end, offset).ok_or(invalid("offset of a section"))?;
-        if padding.iter().any(|&byte| byte != 0) {
-            return Err(invalid("padding between sections is not zero"));
-        }
-        contents(bytes, record).ok_or(invalid("a section reaches past the end"))?;
-        end = offset.saturating_add(record.length_bytes.get());
-    }
-    if end != bytes.len() as u64 {
-        return Err(invalid("bytes after the last section").numbers(bytes.len() as u64, end));
-    }
-    Ok(())
-}
-
-/// Checks what an entry of the table says by itself.
-fn check_entry(record: &SectionRecord) -> Result<()> {
-    let (found, flags) = (record.kind.get(), record.flags.get());
-    if found == 0 {
-        return Err(Status::BundleFormat.about("kind of a section"));
-    }
-    if flags & !FLAG_OPTIONAL != 0 || record.reserved.get() != 0 {
-        return Err(Status::BundleFormat.about("flags or reserved bytes of a section"));
-    }
-    if record.length_bytes.get() == 0 {
-        return Err(Status::BundleFormat.about("a section is empty"));
-    }
-    if !kind::is_known(found) && flags & FLAG_OPTIONAL == 0 {
-        let error = Status::Unsupported.about("unknown section that may not be skipped");
-        return Err(error.numbers(found.into(), kind::PROVENANCE.into()));
-    }
-    Ok(())
-}
-
-fn range(bytes: &[u8], start: u64, end: u64) -> Option<&[u8]> {
-    bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
-}
-
-fn contents<'a>(bytes: &'a [u8], record: &SectionRecord) -> Option<&'a [u8]> {
-    let start = record.offset.get();
-    range(bytes, start, start.checked_add(record.length_bytes.get())?)
-}
-
-fn find<'a>(bytes: &'a [u8], table: &[SectionRecord], wanted: u32) -> Option<&'a [u8]> {
-    let record = table.iter().find(|record| record.kind.get() == wanted)?;
-    contents(bytes, record)
 }
 
 fn read_manifest(section: Option<&[u8]>) -> Result<&ManifestRecord> {
@@ -405,53 +317,6 @@ fn check_names(records: &[ClassRecord]) -> Result<()> {
     Ok(())
 }
 
-type HeadParts<'a> = (Option<Weights<'a>>, Option<&'a [F32]>, Option<&'a [F32]>);
-
-/// Weights, biases and scales: present exactly when the kind of head needs them.
-fn read_head<'a>(head: &Head, section: impl Fn(u32) -> Option<&'a [u8]>) -> Result<HeadParts<'a>> {
-    let HeadKind::Linear(weight_type) = head.kind else {
-        for unwanted in [kind::HEAD_WEIGHTS, kind::HEAD_BIAS, kind::HEAD_SCALES] {
-            absent(unwanted, section(unwanted))?;
-        }
-        return Ok((None, None, None));
-    };
-    let classes = head.classes as usize;
-    let len = product("HEAD_WEIGHTS", &[classes, head.channels as usize])?;
-    let weights = read_weights(section(kind::HEAD_WEIGHTS), weight_type, len)?;
-    let bias = elements("HEAD_BIAS", section(kind::HEAD_BIAS), classes)?;
-    all("a bias of the head is not finite", bias, |bias: &F32| bias.get().is_finite())?;
-    if weight_type != WeightType::I8 {
-        absent(kind::HEAD_SCALES, section(kind::HEAD_SCALES))?;
-        return Ok((Some(weights), Some(bias), None));
-    }
-    let scales = elements("HEAD_SCALES", section(kind::HEAD_SCALES), classes)?;
-    let positive = |scale: &F32| scale.get().is_finite() && scale.get() > 0.0;
-    all("a scale of the head is not finite and positive", scales, positive)?;
-    Ok((Some(weights), Some(bias), Some(scales)))
-}
-
-fn read_weights(
-    section: Option<&[u8]>,
-    weight_type: WeightType,
-    len: usize,
-) -> Result<Weights<'_>> {
-    const HALF_EXPONENT: u16 = 0x7C00;
-    let (name, what) = ("HEAD_WEIGHTS", "a weight of the head is not finite");
-    match weight_type {
-        WeightType::F32 => {
-            let weights = elements(name, section, len)?;
-            all(what, weights, |weight: &F32| weight.get().is_finite())?;
-            Ok(Weights::F32(weights))
-        }
-        WeightType::F16 => {
-            let weights = elements(name, section, len)?;
-            all(what, weights, |bits: &U16| bits.get() & HALF_EXPONENT != HALF_EXPONENT)?;
-            Ok(Weights::F16(weights))
-        }
-        WeightType::I8 => Ok(Weights::I8(elements(name, section, len)?)),
-    }
-}
-
 /// The network: present exactly when the manifest says so.
 fn read_network(section: Option<&[u8]>, backbone: Backbone) -> Result<Option<&[u8]>> {
     if backbone == Backbone::External {
@@ -465,29 +330,4 @@ fn read_network(section: Option<&[u8]>, backbone: Backbone) -> Result<Option<&[u
 fn read_text<'a>(what: &'static str, section: Option<&'a [u8]>) -> Result<Option<&'a str>> {
     let Some(bytes) = section else { return Ok(None) };
     core::str::from_utf8(bytes).map(Some).map_err(|_| Status::BundleContent.about(what))
-}
-
-/// A section that holds exactly `len` elements of type `T`.
-fn elements<'a, T>(name: &'static str, section: Option<&'a [u8]>, len: usize) -> Result<&'a [T]>
-where
-    T: FromBytes + zerocopy::Immutable + zerocopy::Unaligned,
-{
-    let bytes = section.ok_or(Status::BundleContent.about(name))?;
-    <[T]>::ref_from_bytes_with_elems(bytes, len).map_err(|_| {
-        let want_bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
-        Status::BundleContent.about(name).numbers(bytes.len() as u64, want_bytes)
-    })
-}
-
-fn all<T>(what: &'static str, values: &[T], valid: impl Fn(&T) -> bool) -> Result<()> {
-    let Some(index) = values.iter().position(|value| !valid(value)) else { return Ok(()) };
-    Err(Status::BundleContent.about(what).numbers(index as u64, values.len() as u64))
-}
-
-fn absent(unwanted: u32, section: Option<&[u8]>) -> Result<()> {
-    if section.is_some() {
-        let error = Status::BundleContent.about("a section is not wanted by the manifest");
-        return Err(error.numbers(unwanted.into(), 0));
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::model::{Memory, read_capped};
 use super::{Outcome, write};
 use crate::bundle::Bundle;
-use crate::convert::{self, Config, Source, Sources, WeightTypeName};
+use crate::convert::{self, Config, Source, Sources, WeightTypeName, WordTable, ZeroShotSources};
 use crate::head::Output;
 use crate::image::{Image, PixelFormat};
 use crate::limits::{Limits, MAX_BUNDLE_BYTES};
@@ -34,7 +34,7 @@ pub struct Args {
     /// The pack file.
     #[arg(long, value_name = "PACK.toml")]
     config: PathBuf,
-    /// The classifier: tensors `weight` and `bias`. For `kind = "linear"`.
+    /// The classifier: tensors `weight` and, for `kind = "linear"`, `bias`.
     #[arg(long, value_name = "HEAD.safetensors")]
     head: Option<PathBuf>,
     /// Class names, one per line, where the pack file has none.
@@ -46,6 +46,22 @@ pub struct Args {
     /// Model card, Markdown.
     #[arg(long, value_name = "CARD.md")]
     card: Option<PathBuf>,
+    /// Word vectors: lines of a word and its numbers (GloVe), or a NumPy table TABLE.npy with the
+    /// words, one per line, in TABLE.txt beside it.
+    #[arg(long, value_name = "TABLE")]
+    words: Option<PathBuf>,
+    /// Take only so many words, the first of the table, beside those of the classes' names.
+    #[arg(long, value_name = "N")]
+    word_limit: Option<usize>,
+    /// From embeddings to rows of a linear head: tensor `projection`, [channels + 1, dim].
+    #[arg(long, value_name = "FILE.safetensors")]
+    projection: Option<PathBuf>,
+    /// From embeddings and noise to features: tensors `w1`, `b1`, `w2`, `b2`.
+    #[arg(long, value_name = "FILE.safetensors")]
+    generator: Option<PathBuf>,
+    /// Features of the classes: tensors `mean` and `deviation`, [classes, channels].
+    #[arg(long, value_name = "FILE.safetensors")]
+    statistics: Option<PathBuf>,
     /// The bundle to write.
     #[arg(short = 'o', long = "output", value_name = "BUNDLE.zsb")]
     output: PathBuf,
@@ -60,6 +76,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let head = optional(&args.head, |path| read_capped(path, MAX_BUNDLE_BYTES))?;
     let classes = optional(&args.classes, read_text)?;
     let card = optional(&args.card, read_text)?;
+    let words = optional(&args.words, read_words)?;
+    let tensors = |path: &Option<PathBuf>| optional(path, |p| read_capped(p, MAX_BUNDLE_BYTES));
+    let (projection, generator) = (tensors(&args.projection)?, tensors(&args.generator)?);
+    let statistics = tensors(&args.statistics)?;
     let config_name = name(&args.config);
     let config = Config::parse(&read_text(&args.config)?).with_context(|| config_name.clone())?;
 
@@ -70,6 +90,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         classes: source(&classes),
         card: source(&card),
         weights: args.weights.map(WeightType::from),
+        zero_shot: ZeroShotSources {
+            words: words.as_ref().map(|(name, table)| Source { name, data: table }),
+            word_limit: args.word_limit,
+            projection: source(&projection),
+            generator: source(&generator),
+            statistics: source(&statistics),
+        },
     })?;
     if !args.no_check {
         check_runs(&bytes).context("the finished bundle does not run; nothing was written")?;
@@ -85,7 +112,23 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         bytes.len(),
         if args.no_check { " (not tried)" } else { ", runs" }
     )?;
+    if let Some((name, table)) = &words {
+        out.write_all(words_text(&bundle, name, table).as_bytes())?;
+    }
     Ok(Outcome::Done)
+}
+
+/// How many of the words went into the bundle, and their size.
+fn words_text(bundle: &Bundle<'_>, name: &str, table: &WordTable) -> String {
+    let kept = bundle.words().map_or(0, |words| words.len());
+    let section = bundle.sections().find(|section| section.name == "WORDS");
+    let bytes = section.map_or(0, |section| section.bytes.len());
+    let skipped = match table.skipped() {
+        0 => String::new(),
+        count => format!("; {count} are too long or have control characters"),
+    };
+    let (all, dim) = (table.len(), table.dim());
+    format!("  words: {kept} of {all} from {name}, {dim} numbers each, {bytes} bytes{skipped}\n")
 }
 
 type Named<T> = Option<(String, T)>;
@@ -106,6 +149,20 @@ where
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().to_string()
+}
+
+/// A NumPy table with its words beside it, or lines of words and numbers.
+fn read_words(path: &Path) -> Result<WordTable> {
+    let bytes = read_capped(path, MAX_BUNDLE_BYTES)?;
+    let table = match path.extension().is_some_and(|extension| extension == "npy") {
+        true => {
+            let names = read_capped(&path.with_extension("txt"), MAX_BUNDLE_BYTES)?;
+            let beside = || format!("{} is not UTF-8", path.with_extension("txt").display());
+            WordTable::from_npy(&bytes, core::str::from_utf8(&names).with_context(beside)?)
+        }
+        false => WordTable::from_text(&bytes),
+    };
+    table.with_context(|| path.display().to_string())
 }
 
 fn read_text(path: &Path) -> Result<String> {

@@ -1,10 +1,11 @@
 //! The pack file: what `docs/pack.md` describes, as data.
 
 use super::profiles;
+use super::tables::{DecisionTable, EmbeddingTable, GeneratorTable, SecondOutputTable};
 use crate::map::Layout;
 use crate::spec::{
-    Anchor, ChannelOrder, Filter, Fit, Input, InputType, Precision, Preprocess, Quantization,
-    WeightType,
+    Anchor, ChannelOrder, Filter, Fit, HeadKind, Input, InputType, Precision, Preprocess,
+    Quantization, WeightType,
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -25,6 +26,10 @@ pub struct Config {
     pub(super) output: OutputTable,
     pub(super) head: HeadTable,
     pub(super) classes: ClassesTable,
+    pub(super) embedding: Option<EmbeddingTable>,
+    pub(super) generator: Option<GeneratorTable>,
+    pub(super) decision: Option<DecisionTable>,
+    pub(super) second_output: Option<SecondOutputTable>,
 }
 
 impl Config {
@@ -241,6 +246,8 @@ pub(super) struct OutputTable {
     pub(super) align_corners: bool,
     #[serde(default)]
     pub(super) layout: LayoutName,
+    /// Rows and columns of an output that has its cells in one row.
+    pub(super) grid: Option<[usize; 2]>,
     #[serde(default)]
     precision: PrecisionName,
 }
@@ -269,6 +276,23 @@ pub(super) struct HeadTable {
     pub(super) weights: Option<WeightTypeName>,
     #[serde(default = "one")]
     pub(super) confidence_scale: f32,
+    pub(super) cosine_scale: Option<f32>,
+}
+
+impl HeadTable {
+    pub(super) fn is_logits(&self) -> bool {
+        self.kind == HeadKindName::Logits
+    }
+
+    /// Factor on the cosines; 1 for other heads.
+    pub(super) fn cosine_scale(&self) -> Result<f32> {
+        match (self.kind, self.cosine_scale) {
+            (HeadKindName::Cosine, Some(scale)) => Ok(scale),
+            (HeadKindName::Cosine, None) => bail!("`kind = \"cosine\"` needs `cosine_scale`"),
+            (_, None) => Ok(1.0),
+            (_, Some(_)) => bail!("`cosine_scale` is for `kind = \"cosine\"` only"),
+        }
+    }
 }
 
 fn one() -> f32 {
@@ -280,6 +304,19 @@ fn one() -> f32 {
 pub(super) enum HeadKindName {
     Logits,
     Linear,
+    Dot,
+    Cosine,
+}
+
+impl HeadKindName {
+    pub(super) fn with(self, stored: WeightType) -> HeadKind {
+        match self {
+            HeadKindName::Logits => HeadKind::Logits,
+            HeadKindName::Linear => HeadKind::Linear(stored),
+            HeadKindName::Dot => HeadKind::Dot(stored),
+            HeadKindName::Cosine => HeadKind::Cosine(stored),
+        }
+    }
 }
 
 /// How pack files and the command line call a [`WeightType`].

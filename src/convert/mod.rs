@@ -1,14 +1,24 @@
 //! From a trained network to a bundle.
 //!
-//! [`pack()`] puts together an ONNX network, a classifier, a list of classes and a pack file (TOML,
-//! described in `docs/pack.md`). Every mismatch between them is an error that names the file and
+//! [`pack()`] puts together an ONNX network, a classifier, a list of classes, what is there for new classes
+//! and a pack file (TOML, described in `docs/pack.md`). Every mismatch between them is an error that names the file and
 //! the field.
 
 mod classes;
 mod config;
 mod head;
+mod npy;
+mod output;
 mod pack;
 mod profiles;
+mod provenance;
+mod tables;
+mod tensors;
+mod words;
+mod zero_shot;
 
 pub use config::{Config, WeightTypeName};
+pub use npy::read_vector;
 pub use pack::{Source, Sources, pack};
+pub use words::WordTable;
+pub use zero_shot::ZeroShotSources;

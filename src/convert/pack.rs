@@ -1,17 +1,17 @@
 //! Puts the parts of a model together.
 
-use super::classes;
 use super::config::{Config, HeadKindName};
-use super::head::{Classifier, Stored};
-use crate::backbone::tract::{Options, TractBackbone};
-use crate::bundle::{Contents, LinearHead, Manifest, write};
-use crate::map::Layout;
-use crate::spec::{Backbone, Head, HeadKind, Input, WeightType};
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use super::head::Classifier;
+use super::provenance::provenance;
+use super::words::embeddings;
+use super::zero_shot::{self, Model, Parts, ZeroShotSources};
+use super::{classes, output};
+use crate::bundle::{Contents, LinearHead, Manifest, StoredWeights, write};
+use crate::spec::{Backbone, Class, EmbeddingSpace, Head, HeadKind, WeightType};
+use anyhow::{Context, Result, bail, ensure};
+use half::f16;
 use std::format;
-use std::string::{String, ToString};
+use std::string::ToString;
 use std::vec::Vec;
 
 /// A file: its name, for errors and the provenance, and its contents.
@@ -30,7 +30,8 @@ pub struct Sources<'a> {
     pub onnx: Source<'a, &'a [u8]>,
     /// The pack file.
     pub config: Source<'a, &'a Config>,
-    /// The classifier, a safetensors file; exactly for `kind = "linear"`.
+    /// The classifier, a safetensors file: for every head but `kind = "logits"`. Rows of dot and
+    /// cosine heads may come from the word table instead.
     pub head: Option<Source<'a, &'a [u8]>>,
     /// Names of the classes, one per line, if the pack file does not hold them.
     pub classes: Option<Source<'a, &'a str>>,
@@ -38,6 +39,8 @@ pub struct Sources<'a> {
     pub card: Option<Source<'a, &'a str>>,
     /// Weight type of the classifier; overrides the pack file's.
     pub weights: Option<WeightType>,
+    /// What is there for classes that the model was not trained on.
+    pub zero_shot: ZeroShotSources<'a>,
 }
 
 /// Makes a bundle. Equal sources give equal bytes.
@@ -54,9 +57,14 @@ pub fn pack(sources: &Sources<'_>) -> Result<Vec<u8>> {
     let names = sources.classes.map(|source| source.data);
     let list = classes::list(&config.classes, names).with_context(in_file("classes"))?;
     let classes = classes::with_colors(&list, config.classes.palette);
-    let head = Packed::read(sources, classes.len())?;
-    let shape = output_shape(sources, input)?;
-    let (layout, grid_height, grid_width) = locate_channels(sources, shape, head.channels)?;
+    let space = config.embedding.map(|table| table.to_space(config.head.kind)).transpose();
+    let space = space.with_context(in_file("embedding"))?;
+    let words = zero_shot::words(sources.config, &sources.zero_shot, space, &classes)?;
+    let head = Packed::read(sources, &classes, space, &words)?;
+    let (grid_height, grid_width) = output::grid(sources, input, head.channels)?;
+    let second_output = output::second(sources, input)?;
+    let model = Model { space, classes: &classes, channels: head.channels };
+    let parts = Parts::read(sources.config, &sources.zero_shot, words, &model)?;
 
     let manifest = Manifest {
         model_name: &config.name,
@@ -71,15 +79,17 @@ pub fn pack(sources: &Sources<'_>) -> Result<Vec<u8>> {
             channels: u32::try_from(head.channels)?,
             align_corners: config.output.align_corners,
             confidence_scale: config.head.confidence_scale,
+            cosine_scale: config.head.cosine_scale().with_context(in_file("head"))?,
         },
-        grid_height: u32::try_from(grid_height)?,
-        grid_width: u32::try_from(grid_width)?,
-        output_layout: layout,
+        grid_height,
+        grid_width,
+        output_layout: config.output.layout.into(),
         backbone: Backbone::Onnx,
         precision: config.output.precision(),
+        embedding: space,
     };
     manifest.head.check().with_context(in_file("head"))?;
-    let provenance = provenance(sources)?;
+    let (provenance, statistics) = (provenance(sources)?, parts.statistics());
     let contents = Contents {
         manifest,
         classes: &classes,
@@ -87,6 +97,7 @@ pub fn pack(sources: &Sources<'_>) -> Result<Vec<u8>> {
         onnx: Some(sources.onnx.data),
         model_card: sources.card.map(|card| card.data),
         provenance: Some(&provenance),
+        zero_shot: parts.zero_shot(statistics.as_deref(), second_output),
     };
     write(&contents).with_context(|| file.to_string())
 }
@@ -95,11 +106,16 @@ pub fn pack(sources: &Sources<'_>) -> Result<Vec<u8>> {
 struct Packed {
     kind: HeadKind,
     channels: usize,
-    weights: Option<(Stored, Vec<f32>)>,
+    weights: Option<(StoredWeights, Vec<f32>)>,
 }
 
 impl Packed {
-    fn read(sources: &Sources<'_>, classes: usize) -> Result<Packed> {
+    fn read(
+        sources: &Sources<'_>,
+        classes: &[Class<'_>],
+        space: Option<EmbeddingSpace>,
+        words: &[(&str, &[f16])],
+    ) -> Result<Packed> {
         let Source { name: file, data: config } = sources.config;
         if config.head.kind == HeadKindName::Logits {
             let unused =
@@ -109,26 +125,16 @@ impl Packed {
                 "--head, --weights: {unused}"
             );
             ensure!(config.head.weights.is_none(), "{file}: [head] `weights`: {unused}");
-            return Ok(Packed { kind: HeadKind::Logits, channels: classes, weights: None });
+            let channels = classes.len();
+            return Ok(Packed { kind: HeadKind::Logits, channels, weights: None });
         }
-        let Some(source) = sources.head else {
-            bail!("{file}: [head] `kind = \"linear\"` needs a classifier: give --head");
-        };
-        let classifier = Classifier::read(source.data).with_context(|| source.name.to_string())?;
-        ensure!(
-            classifier.classes == classes,
-            "{}: `weight` has {} rows, but there are {classes} classes",
-            source.name,
-            classifier.classes
-        );
         let stated = sources.weights.or(config.head.weights.map(WeightType::from));
-        let weight_type = stated.unwrap_or(WeightType::F32);
-        let stored = classifier.store(weight_type).with_context(|| source.name.to_string())?;
-        Ok(Packed {
-            kind: HeadKind::Linear(weight_type),
-            channels: classifier.channels,
-            weights: Some((stored, classifier.bias)),
-        })
+        let kind = config.head.kind.with(stated.unwrap_or(WeightType::F32));
+        let (name, classifier) = classifier(sources, classes, space, words)?;
+        let Classifier { channels, weight, bias, .. } = classifier;
+        let stored = StoredWeights::round(kind, &weight, channels);
+        let stored = stored.with_context(|| name.to_string())?;
+        Ok(Packed { kind, channels, weights: Some((stored, bias)) })
     }
 
     fn linear(&self) -> Option<LinearHead<'_>> {
@@ -137,100 +143,62 @@ impl Packed {
     }
 }
 
-/// Sides of the network's output behind the first, which is 1.
-fn output_shape(sources: &Sources<'_>, input: Input) -> Result<[usize; 3]> {
-    let config = sources.config.data;
-    let options = Options {
-        input,
-        input_name: &config.input.name,
-        output_name: &config.output.name,
-        channels: 0,
-        grid_height: 0,
-        grid_width: 0,
-        output_layout: Layout::Chw,
-        precision: config.output.precision(),
-        threads: 1,
-    };
-    let context = || format!("{} with {}", sources.onnx.name, sources.config.name);
-    let shape = TractBackbone::output_shape(sources.onnx.data, &options).with_context(context)?;
-    let [1, first, second, third] = *shape else {
-        let name = &config.output.name;
-        return Err(anyhow!(
-            "output \"{name}\" has shape {shape:?}; wanted is 1 x channels x rows x columns, or \
-             1 x rows x columns x channels"
-        ))
-        .with_context(context);
-    };
-    Ok([first, second, third])
-}
-
-/// Layout, rows and columns of an output that must have `channels` channels.
-fn locate_channels(
-    sources: &Sources<'_>,
-    [first, second, third]: [usize; 3],
-    channels: usize,
-) -> Result<(Layout, usize, usize)> {
-    let output = &sources.config.data.output;
-    let layout = Layout::from(output.layout);
-    let (found, rows, columns) = match layout {
-        Layout::Chw => (first, second, third),
-        Layout::Hwc => (third, first, second),
-    };
-    if found == channels {
-        return Ok((layout, rows, columns));
+/// The classifier in floats, and the name of the file it comes from.
+fn classifier<'a>(
+    sources: &Sources<'a>,
+    classes: &[Class<'_>],
+    space: Option<EmbeddingSpace>,
+    words: &[(&str, &[f16])],
+) -> Result<(&'a str, Classifier)> {
+    let Source { name: file, data: config } = sources.config;
+    let linear = config.head.kind == HeadKindName::Linear;
+    if linear && sources.head.is_none() {
+        bail!("{file}: [head] `kind = \"linear\"` needs a classifier: give --head");
     }
-    let wanted = match sources.head {
-        Some(head) => format!("`weight` in {} has {channels} columns", head.name),
-        None => format!("{} names {channels} classes", sources.config.name),
-    };
-    let hint = match layout {
-        Layout::Chw if third == channels => "; do the channels come last (`layout = \"hwc\"`)?",
-        Layout::Hwc if first == channels => "; do the channels come first (`layout = \"chw\"`)?",
-        _ => "",
-    };
-    let (file, name) = (sources.onnx.name, &output.name);
-    let shape = [1, first, second, third];
-    bail!("{file}: output \"{name}\" has shape {shape:?}, so {found} channels, but {wanted}{hint}")
-}
-
-/// The pack file's `[provenance]` as JSON, and under `packed` what went into the bundle.
-fn provenance(sources: &Sources<'_>) -> Result<String> {
-    let file = sources.config.name;
-    let mut document: Map<String, Value> = Map::new();
-    for (key, value) in &sources.config.data.provenance {
-        ensure!(key != "packed", "{file}: [provenance] `packed` is written by this command");
-        document.insert(key.clone(), to_json(value));
-    }
-    let described = |source: Source<'_, &[u8]>| {
-        json!({
-            "file": source.name,
-            "bytes": source.data.len(),
-            "sha256": hex(&Sha256::digest(source.data)),
-        })
-    };
-    let packed = json!({
-        "by": concat!("zsseg ", env!("CARGO_PKG_VERSION")),
-        "network": described(sources.onnx),
-        "classifier": sources.head.map(described),
-    });
-    document.insert("packed".to_string(), packed);
-    Ok(serde_json::to_string_pretty(&document)?)
-}
-
-fn to_json(value: &toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => json!(text),
-        toml::Value::Integer(number) => json!(number),
-        toml::Value::Float(number) => json!(number),
-        toml::Value::Boolean(flag) => json!(flag),
-        toml::Value::Datetime(moment) => json!(moment.to_string()),
-        toml::Value::Array(values) => values.iter().map(to_json).collect(),
-        toml::Value::Table(table) => {
-            Value::Object(table.iter().map(|(key, value)| (key.clone(), to_json(value))).collect())
+    let space = match space {
+        None if !linear => {
+            bail!("{file}: the rows of this [head] are embeddings: [embedding] is missing")
         }
+        space => space,
+    };
+    let (name, classifier) = match (sources.head, sources.zero_shot.words) {
+        (Some(source), _) => {
+            let read = Classifier::read(source.data, linear);
+            (source.name, read.with_context(|| source.name.to_string())?)
+        }
+        (None, Some(table)) => {
+            let read = from_words(words, classes, space);
+            (table.name, read.with_context(|| table.name.to_string())?)
+        }
+        (None, None) => bail!("{file}: [head] needs its rows: give --head or --words"),
+    };
+    let (rows, columns) = (classifier.classes, classifier.channels);
+    ensure!(
+        rows == classes.len(),
+        "{name}: `weight` has {rows} rows, but there are {} classes",
+        classes.len()
+    );
+    if let Some(space) = space.filter(|_| !linear) {
+        ensure!(
+            columns == space.dim as usize,
+            "{name}: `weight` has {columns} columns, but {file}: [embedding] `dim` is {}",
+            space.dim
+        );
     }
+    Ok((name, classifier))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn from_words(
+    words: &[(&str, &[f16])],
+    classes: &[Class<'_>],
+    space: Option<EmbeddingSpace>,
+) -> Result<Classifier> {
+    let space = space.context("there are no embeddings")?;
+    let names: Vec<&str> = classes.iter().map(|class| class.name).collect();
+    Ok(Classifier {
+        classes: names.len(),
+        channels: space.dim as usize,
+        weight: embeddings(words, &names, space)?,
+        bias: Vec::new(),
+    })
 }

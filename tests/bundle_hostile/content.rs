@@ -2,7 +2,7 @@
 
 use crate::fixture::*;
 use half::f16;
-use zsseg::bundle::{Bundle, Contents, Manifest, WeightValues, write};
+use zsseg::bundle::{Bundle, Contents, Manifest, WeightValues, ZeroShot, write};
 use zsseg::spec::{Backbone, Class, HeadKind};
 use zsseg::status::Status;
 
@@ -98,7 +98,7 @@ fn unknown_codes_are_refused() {
         (420, 2, "filter code"),
         (424, 2, "antialias flag"),
         (428, 2, "channel order code"),
-        (472, 2, "head code"),
+        (472, 4, "head code"),
         (476, 3, "weight type code"),
         (488, 2, "align_corners flag"),
         (504, 2, "layout code of the output"),
@@ -173,7 +173,7 @@ fn fields_without_a_meaning_must_be_zero() {
     expect_manifest(396, &[le(0), le(0), le(1)].concat(), "zero point of a float input");
     // A head of logits, with the weight type of the sample left in place.
     expect_manifest(472, &at_zero, "weight type of a head without weights");
-    for at in [516, 540, 575] {
+    for at in [528, 551, 575] {
         expect_manifest(at, &[1], "reserved bytes of the manifest");
     }
 }
@@ -313,6 +313,7 @@ fn the_largest_class_list_is_read_in_one_pass() {
         onnx: None,
         model_card: None,
         provenance: None,
+        zero_shot: ZeroShot::default(),
     };
     let bytes = write(&contents).unwrap();
     let bundle = Bundle::open(&bytes).unwrap();

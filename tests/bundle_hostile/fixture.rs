@@ -1,14 +1,19 @@
 //! Sample bundles, and the container built a second time, by hand, so that each attack reaches the
 //! check it is meant for: hashes are recomputed after the damage is done.
 
+use half::f16;
 use sha2::{Digest, Sha256};
-use zsseg::bundle::{Bundle, Contents, LinearHead, Manifest, WeightValues, write};
+use zsseg::bundle::{
+    Bundle, ClassStatistics, Contents, GeneratorValues, LinearHead, Manifest, StoredWeights,
+    WeightValues, ZeroShot, write,
+};
 use zsseg::map::Layout;
 use zsseg::spec::{
-    Anchor, Backbone, ChannelOrder, Class, Filter, Fit, Head, HeadKind, Input, InputType,
-    Precision, Preprocess, Quantization, WeightType,
+    Anchor, Backbone, ChannelOrder, Class, Decision, EmbeddingSpace, Filter, Fit, Head, HeadKind,
+    Input, InputType, Noise, Precision, Preprocess, Quantization, SecondOutput, Stacking,
+    UnknownScore, WeightType, Weights,
 };
-use zsseg::status::Status;
+use zsseg::status::{Result, Status};
 
 pub const MANIFEST: u32 = 1;
 pub const CLASSES: u32 = 2;
@@ -18,6 +23,15 @@ pub const HEAD_SCALES: u32 = 5;
 pub const BACKBONE_ONNX: u32 = 6;
 pub const MODEL_CARD: u32 = 7;
 pub const PROVENANCE: u32 = 8;
+pub const WORDS: u32 = 9;
+pub const PROJECTION: u32 = 10;
+pub const GENERATOR: u32 = 11;
+pub const FEATURE_STATISTICS: u32 = 12;
+pub const DECISION: u32 = 13;
+pub const SECOND_OUTPUT: u32 = 14;
+
+/// Error about a section that the manifest rules out.
+pub const UNWANTED: &str = "a section is not wanted by the manifest";
 
 pub const HEADER_BYTES: usize = 64;
 pub const ENTRY_BYTES: usize = 64;
@@ -49,19 +63,27 @@ pub fn manifest(kind: HeadKind, classes: u32, channels: u32) -> Manifest<'static
             std: [0.229, 0.224, 0.225],
             pad: [1.0, 2.0, 3.0],
         },
-        head: Head { kind, classes, channels, align_corners: true, confidence_scale: 2.0 },
+        head: Head {
+            kind,
+            classes,
+            channels,
+            align_corners: true,
+            confidence_scale: 2.0,
+            cosine_scale: 1.0,
+        },
         grid_height: 3,
         grid_width: 4,
         output_layout: Layout::Hwc,
         backbone: Backbone::Onnx,
         precision: Precision::FloatActivations,
+        embedding: None,
     }
 }
 
 pub const NAMES: [&str; 3] = ["road", "Straße", "cat"];
 pub const WEIGHTS: [i8; 6] = [1, -2, 3, -4, 127, -128];
 
-/// A bundle with every known section: three classes, two channels, 8-bit weights.
+/// A bundle that takes up no new classes: three of them, two channels, 8-bit weights.
 pub fn sample() -> Vec<u8> {
     let background = Class { background: true, bias: -0.5, ..class(NAMES[1]) };
     let classes = [class(NAMES[0]), background, Class { seen: false, ..class(NAMES[2]) }];
@@ -73,6 +95,7 @@ pub fn sample() -> Vec<u8> {
         onnx: Some(b"onnx"),
         model_card: Some("# Sample\n"),
         provenance: Some("{}"),
+        zero_shot: ZeroShot::default(),
     };
     write(&contents).unwrap()
 }
@@ -86,6 +109,113 @@ pub fn sample_with(weights: WeightValues<'_>) -> Vec<u8> {
         onnx: Some(b"onnx"),
         model_card: None,
         provenance: None,
+        zero_shot: ZeroShot::default(),
+    };
+    write(&contents).unwrap()
+}
+
+/// Numbers of an embedding of [`full`].
+pub const DIM: usize = 3;
+
+pub const DECISION_OF_FULL: Decision = Decision {
+    stacking: Stacking::Probabilities(0.25),
+    min_confidence: 0.5,
+    min_margin: 0.125,
+    unknown: UnknownScore::Energy { reference: -2.0 },
+    max_unknown: 0.75,
+};
+
+pub const SECOND_OF_FULL: SecondOutput<'static> =
+    SecondOutput { name: "keys", grid_height: 2, grid_width: 5, channels: 7, layout: Layout::Chw };
+
+pub const PROJECTION_OF_FULL: [f32; 9] = [1.0, 2.0, 3.0, -1.0, -2.0, -3.0, 0.5, 0.25, 0.0];
+
+const fn halves<const N: usize>(values: [f32; N]) -> [f16; N] {
+    let mut halves = [f16::ZERO; N];
+    let mut index = 0;
+    while index < N {
+        halves[index] = f16::from_f32_const(values[index]);
+        index += 1;
+    }
+    halves
+}
+
+pub fn manifest_of_full() -> Manifest<'static> {
+    Manifest {
+        embedding: Some(EmbeddingSpace { dim: DIM as u32, unit: true }),
+        ..manifest(HeadKind::Linear(WeightType::I8), 3, 2)
+    }
+}
+
+/// Words, a projection, a generator (noise of two numbers, four hidden), statistics of classes 0
+/// and 2, a decision and a second output.
+pub fn parts_of_full() -> ZeroShot<'static> {
+    const WORDS: [(&str, &[f16]); 4] = [
+        ("tree", &halves([1.0, -2.0, 0.5])),
+        ("cat", &halves([0.0, 0.25, 4.0])),
+        ("Straße", &halves([-1.0, 0.0, 1.0])),
+        ("a b", &halves([2.0, 2.0, 2.0])),
+    ];
+    const STATISTICS: [ClassStatistics<'_>; 2] = [
+        ClassStatistics { class: 2, mean: &[3.0, 4.0], deviation: &[0.0, 1.5] },
+        ClassStatistics { class: 0, mean: &[1.0, 2.0], deviation: &[0.5, 0.25] },
+    ];
+    let generator = GeneratorValues {
+        noise_dim: 2,
+        noise: Noise::Normal,
+        slope: 0.25,
+        relu: true,
+        hidden_weights: &const { halves([0.5; 4 * 5]) },
+        hidden_bias: &[1.0, 2.0, 3.0, 4.0],
+        output_weights: &[f16::ONE; 2 * 4],
+        output_bias: &[5.0, 6.0],
+    };
+    ZeroShot {
+        words: &WORDS,
+        projection: Some(&PROJECTION_OF_FULL),
+        generator: Some(generator),
+        statistics: Some(&STATISTICS),
+        decision: DECISION_OF_FULL,
+        second_output: Some(SECOND_OF_FULL),
+    }
+}
+
+/// A bundle with every section there is: [`sample`] and what is there for new classes.
+pub fn full() -> Vec<u8> {
+    write_full(manifest_of_full(), parts_of_full()).unwrap()
+}
+
+/// As [`full`], with these parts.
+pub fn write_full(manifest: Manifest<'_>, zero_shot: ZeroShot<'_>) -> Result<Vec<u8>> {
+    let weights = WeightValues::I8 { values: &WEIGHTS, scales: &[0.1, 0.2, 0.3] };
+    write(&Contents {
+        manifest,
+        classes: &NAMES.map(class),
+        head: Some(LinearHead { weights, bias: &[0.0, 1.0, -1.0] }),
+        onnx: Some(b"onnx"),
+        model_card: Some("# Full\n"),
+        provenance: Some("{}"),
+        zero_shot,
+    })
+}
+
+/// Three classes with these embeddings of two numbers, for a dot or a cosine head.
+pub fn embedded(kind: HeadKind, rows: &[f32; 6]) -> Vec<u8> {
+    let base = manifest(kind, 3, 2);
+    let cosine_scale = if matches!(kind, HeadKind::Cosine(_)) { 20.0 } else { 1.0 };
+    let weights = StoredWeights::round(kind, rows, 2).unwrap();
+    let contents = Contents {
+        manifest: Manifest {
+            head: Head { cosine_scale, ..base.head },
+            embedding: Some(EmbeddingSpace { dim: 2, unit: false }),
+            ..base
+        },
+        classes: &NAMES.map(class),
+        head: Some(LinearHead { weights: weights.values(), bias: &[] }),
+        onnx: Some(b"onnx"),
+        model_card: None,
+        provenance: None,
+        zero_shot: ZeroShot::default(),
     };
     write(&contents).unwrap()
 }
@@ -116,12 +246,14 @@ pub fn smallest() -> Vec<u8> {
                 channels: 2,
                 align_corners: false,
                 confidence_scale: 1.0,
+                cosine_scale: 1.0,
             },
             grid_height: 1,
             grid_width: 1,
             output_layout: Layout::Chw,
             backbone: Backbone::External,
             precision: Precision::AsModel,
+            embedding: None,
         },
         classes: &[
             Class { color: [128, 64, 128], ..class("road") },
@@ -131,6 +263,7 @@ pub fn smallest() -> Vec<u8> {
         onnx: None,
         model_card: None,
         provenance: None,
+        zero_shot: ZeroShot::default(),
     };
     write(&contents).unwrap()
 }
@@ -247,6 +380,17 @@ pub fn expect_edit(wanted: Status, what: &str, edit: impl FnOnce(&mut Vec<u8>)) 
     expect(&bytes, wanted, what);
 }
 
+/// The full bundle after `edit` of a section, with its hashes recomputed, gives
+/// [`Status::BundleContent`] about `what`.
+#[track_caller]
+pub fn expect_full(kind: u32, at: usize, value: &[u8], what: &str) {
+    let mut bytes = full();
+    let start = start_of(&bytes, kind);
+    put(&mut bytes, start + at, value);
+    seal(&mut bytes);
+    expect(&bytes, Status::BundleContent, what);
+}
+
 /// The sample with other sections gives this error.
 #[track_caller]
 pub fn expect_sections(wanted: Status, what: &str, edit: impl FnOnce(&mut Vec<RawSection>)) {
@@ -264,6 +408,19 @@ pub fn seal_table_only(bytes: &mut [u8]) {
     let mut hash = Sha256::new_with_prefix(&bytes[..32]);
     hash.update(&bytes[HEADER_BYTES..entry(count)]);
     put(bytes, 32, &hash.finalize());
+}
+
+/// The classifier of a bundle as it was given to the writer.
+pub fn stored(bundle: &Bundle<'_>) -> Option<StoredWeights> {
+    Some(match bundle.head_weights()? {
+        Weights::F32(values) => StoredWeights::F32(floats(Some(values))),
+        Weights::F16(values) => {
+            StoredWeights::F16(values.iter().map(|bits| f16::from_bits(bits.get())).collect())
+        }
+        Weights::I8(values) => {
+            StoredWeights::I8 { values: values.to_vec(), scales: floats(bundle.head_scales()) }
+        }
+    })
 }
 
 pub fn floats(values: Option<&[zerocopy::little_endian::F32]>) -> Vec<f32> {

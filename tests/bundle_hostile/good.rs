@@ -3,13 +3,13 @@
 use crate::fixture::*;
 use half::f16;
 use sha2::{Digest, Sha256};
-use zsseg::bundle::{Bundle, Contents, LinearHead, Manifest, WeightValues, write};
+use zsseg::bundle::{Bundle, Contents, LinearHead, Manifest, WeightValues, ZeroShot, write};
 use zsseg::spec::{Backbone, Class, HeadKind, WeightType, Weights};
 use zsseg::status::Status;
 
 #[test]
 fn the_writer_and_the_hand_built_container_agree() {
-    for bytes in [sample(), smallest()] {
+    for bytes in [sample(), smallest(), full()] {
         assert_eq!(container(&raw_sections(&bytes)), bytes);
     }
     assert_eq!(sample(), sample());
@@ -122,14 +122,14 @@ fn any_address_will_do() {
 #[test]
 fn unknown_optional_sections_are_skipped_and_still_hashed() {
     let mut sections = raw_sections(&sample());
-    sections.insert(0, RawSection { kind: 9, flags: 1, bytes: vec![7; 100] });
+    sections.insert(0, RawSection { kind: 99, flags: 1, bytes: vec![7; 100] });
     sections.push(RawSection { kind: u32::MAX, flags: 1, bytes: vec![8] });
     let mut bytes = container(&sections);
     let bundle = Bundle::open(&bytes).unwrap();
     let first = bundle.sections().next().unwrap();
-    assert_eq!((first.kind, first.name, first.optional), (9, "UNKNOWN", true));
+    assert_eq!((first.kind, first.name, first.optional), (99, "UNKNOWN", true));
     assert_eq!(first.bytes, [7; 100]);
-    let start = start_of(&bytes, 9);
+    let start = start_of(&bytes, 99);
     bytes[start] = 0;
     assert!(Bundle::parse(&bytes).is_ok());
     expect(&bytes, Status::BundleChecksum, "UNKNOWN");
@@ -183,6 +183,7 @@ fn the_writer_refuses_what_the_reader_would() {
         onnx: Some(b"onnx"),
         model_card: None,
         provenance: None,
+        zero_shot: ZeroShot::default(),
     };
     assert!(write(&good).is_ok());
     let refused = |what: &str, contents: Contents<'_>| {
@@ -228,6 +229,7 @@ fn a_type_of_the_same_length_is_not_taken_for_another() {
         onnx: Some(b"onnx"),
         model_card: None,
         provenance: None,
+        zero_shot: ZeroShot::default(),
     };
     let error = write(&contents).unwrap_err();
     assert_eq!(error.what(), "weight type differs from the manifest's");
@@ -250,6 +252,7 @@ fn longest_texts_fit() {
         onnx: Some(b"x"),
         model_card: None,
         provenance: None,
+        zero_shot: ZeroShot::default(),
     };
     let bytes = write(&contents).unwrap();
     let bundle = Bundle::open(&bytes).unwrap();

@@ -3,5 +3,8 @@
 mod content;
 mod fixture;
 mod good;
+mod hostile_parts;
 mod random;
+mod rewrite;
 mod structure;
+mod zero_shot;

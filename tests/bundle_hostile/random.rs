@@ -3,11 +3,11 @@
 use crate::fixture::*;
 use half::f16;
 use proptest::prelude::*;
-use zsseg::bundle::{Bundle, Contents, LinearHead, Manifest, WeightValues, write};
+use zsseg::bundle::{Bundle, Contents, LinearHead, Manifest, StoredWeights, ZeroShot, write};
 use zsseg::map::Layout;
 use zsseg::spec::{
-    Anchor, Backbone, ChannelOrder, Class, Filter, Fit, Head, HeadKind, Input, InputType,
-    Precision, Preprocess, Quantization, WeightType, Weights,
+    Anchor, Backbone, ChannelOrder, Class, EmbeddingSpace, Filter, Fit, Head, HeadKind, Input,
+    InputType, Precision, Preprocess, Quantization, WeightType, check_name,
 };
 
 /// Calls everything a bundle offers; what it says must hang together.
@@ -23,12 +23,47 @@ fn use_everything(bundle: &Bundle<'_>) {
         assert_eq!(bundle.class_index(class.name), Some(index));
     }
     assert!(bundle.class(classes).is_err());
-    let linear = matches!(manifest.head.kind, HeadKind::Linear(_));
-    assert_eq!(bundle.head_weights().is_some(), linear);
-    assert_eq!(bundle.head_bias().is_some(), linear);
+    let kind = manifest.head.kind;
+    assert_eq!(bundle.head_weights().map(|found| found.weight_type()), kind.weight_type());
+    assert_eq!(bundle.head_bias().is_some(), matches!(kind, HeadKind::Linear(_)));
+    use_zero_shot(bundle);
     assert_eq!(bundle.onnx().is_some(), manifest.backbone == Backbone::Onnx);
     assert!(bundle.sections().all(|section| !section.bytes.is_empty()));
     let _ = (bundle.model_card(), bundle.provenance(), bundle.sha256(), format!("{bundle:?}"));
+}
+
+fn use_zero_shot(bundle: &Bundle<'_>) {
+    let dim = bundle.embedding().map_or(0, |space| space.dim as usize);
+    if let Some(words) = bundle.words() {
+        assert!(!words.is_empty() && words.dim == dim);
+        for index in 0..words.len() {
+            let word = words.word(index).unwrap();
+            assert!(check_name(word).is_ok());
+            assert_eq!(words.find(word), Some(index));
+            assert_eq!(words.vector(index).filter(|value| value.is_finite()).count(), dim);
+        }
+        assert!(words.word(words.len()).is_none());
+    }
+    let channels = bundle.head().channels as usize;
+    if let Some(projection) = bundle.projection() {
+        assert_eq!(projection.weights.len(), (channels + 1) * dim);
+    }
+    if let Some(generator) = bundle.generator() {
+        let (inputs, hidden) = (dim + generator.noise_dim, generator.hidden);
+        assert_eq!(generator.hidden_weights.len(), hidden * inputs);
+        assert_eq!(generator.output_weights.len(), channels * hidden);
+        assert_eq!(generator.hidden_bias.len(), hidden);
+        assert_eq!(generator.output_bias.len(), channels);
+        assert!(bundle.feature_statistics().is_some());
+    }
+    if let Some(statistics) = bundle.feature_statistics() {
+        let found = (0..bundle.head().classes).filter_map(|class| statistics.find(class));
+        assert_eq!(found.clone().count(), statistics.classes.len());
+        assert!(found.clone().all(|(mean, deviation)| mean.len() == deviation.len()));
+        assert!(statistics.find(bundle.head().classes).is_none());
+    }
+    assert!(bundle.decision().check().is_ok());
+    assert!(bundle.second_output().is_none_or(|second| second.check().is_ok()));
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +76,7 @@ enum Mutation {
 }
 
 fn mutation() -> impl Strategy<Value = Mutation> {
-    let at = 0usize..2048;
+    let at = 0usize..3500;
     let word = prop_oneof![Just(0u32), Just(u32::MAX), Just(1 << 31), 0u32..5000, any::<u32>()];
     prop_oneof![
         (at.clone(), any::<u8>()).prop_map(|(at, value)| Mutation::Set(at, value)),
@@ -84,12 +119,12 @@ fn contents_strategy() -> impl Strategy<Value = (Manifest<'static>, Vec<String>,
         quantization(0, 255).prop_map(InputType::U8),
         quantization(-128, 127).prop_map(InputType::I8),
     ];
-    let kind = prop_oneof![
-        Just(HeadKind::Logits),
-        Just(HeadKind::Linear(WeightType::F32)),
-        Just(HeadKind::Linear(WeightType::F16)),
-        Just(HeadKind::Linear(WeightType::I8)),
-    ];
+    let weight_type =
+        prop_oneof![Just(WeightType::F32), Just(WeightType::F16), Just(WeightType::I8)];
+    let kind = weight_type.prop_flat_map(|stored| {
+        let kinds = [HeadKind::Linear(stored), HeadKind::Dot(stored), HeadKind::Cosine(stored)];
+        (0usize..4).prop_map(move |index| kinds.get(index).copied().unwrap_or(HeadKind::Logits))
+    });
     let flags = any::<[bool; 8]>();
     let names = proptest::collection::hash_set("[^\\p{Cc}]{1,15}", 1..20)
         .prop_map(|names| names.into_iter().collect::<Vec<String>>());
@@ -112,7 +147,18 @@ fn contents_strategy() -> impl Strategy<Value = (Manifest<'static>, Vec<String>,
                     std: [1.0, number.abs() + 0.5, 2.0],
                     pad: [number; 3],
                 },
-                head: Head { align_corners: flags[4], ..base.head },
+                head: Head {
+                    align_corners: flags[4],
+                    cosine_scale: match kind {
+                        HeadKind::Cosine(_) => number.abs() + 0.5,
+                        _ => 1.0,
+                    },
+                    ..base.head
+                },
+                embedding: match kind {
+                    HeadKind::Logits => None,
+                    _ => Some(EmbeddingSpace { dim: channels, unit: flags[7] }),
+                },
                 grid_height: sides.2,
                 grid_width: sides.3,
                 output_layout: layout(flags[5]),
@@ -149,7 +195,7 @@ proptest! {
 
     #[test]
     fn mutated_bundles_are_errors(mutations in proptest::collection::vec(mutation(), 1..6)) {
-        let whole = sample();
+        let whole = full();
         let mut bytes = whole.clone();
         for mutation in mutations {
             apply(&mut bytes, mutation);
@@ -162,7 +208,7 @@ proptest! {
         mutations in proptest::collection::vec(mutation(), 1..6),
         matching_length in any::<bool>(),
     ) {
-        let mut bytes = sample();
+        let mut bytes = full();
         for mutation in mutations {
             apply(&mut bytes, mutation);
         }
@@ -178,10 +224,10 @@ proptest! {
 
     #[test]
     fn mutated_sections_are_errors_or_usable(
-        section in 0usize..8,
+        section in 0usize..14,
         mutations in proptest::collection::vec(mutation(), 1..4),
     ) {
-        let mut sections = raw_sections(&sample());
+        let mut sections = raw_sections(&full());
         let len = sections[section].bytes.len();
         for mutation in mutations {
             let inside = match mutation {
@@ -213,21 +259,28 @@ proptest! {
         let halves: Vec<f16> = singles.iter().map(|&value| f16::from_f32(value)).collect();
         let biases = vec![0.25; classes.len()];
         let scales = vec![0.125; classes.len()];
-        let head = |weights| Some(LinearHead { weights, bias: &biases });
+        let nonzero: Vec<f32> =
+            singles.iter().map(|&value| if value == 0.0 { 1.0 } else { value }).collect();
+        let written = match manifest.head.kind {
+            HeadKind::Logits => None,
+            HeadKind::Linear(WeightType::F32) => Some(StoredWeights::F32(singles)),
+            HeadKind::Linear(WeightType::F16) => Some(StoredWeights::F16(halves)),
+            HeadKind::Linear(WeightType::I8) => Some(StoredWeights::I8 { values, scales }),
+            kind => {
+                let channels = manifest.head.channels as usize;
+                Some(StoredWeights::round(kind, &nonzero, channels).unwrap())
+            }
+        };
+        let linear = matches!(manifest.head.kind, HeadKind::Linear(_));
+        let bias = if linear { &biases[..] } else { &[] };
         let contents = Contents {
             manifest,
             classes: &classes,
-            head: match manifest.head.kind {
-                HeadKind::Logits => None,
-                HeadKind::Linear(WeightType::F32) => head(WeightValues::F32(&singles)),
-                HeadKind::Linear(WeightType::F16) => head(WeightValues::F16(&halves)),
-                HeadKind::Linear(WeightType::I8) => {
-                    head(WeightValues::I8 { values: &values, scales: &scales })
-                }
-            },
+            head: written.as_ref().map(|rows| LinearHead { weights: rows.values(), bias }),
             onnx: (manifest.backbone == Backbone::Onnx).then_some(&b"\x08\x07"[..]),
             model_card: (names.len() > 3).then_some("card"),
             provenance: (names.len() > 6).then_some("{\"source\": \"here\"}"),
+            zero_shot: ZeroShot::default(),
         };
         let bytes = write(&contents).unwrap();
         let bundle = Bundle::open(&bytes).unwrap();
@@ -237,17 +290,6 @@ proptest! {
         prop_assert_eq!(bundle.onnx(), contents.onnx);
         prop_assert_eq!(bundle.model_card(), contents.model_card);
         prop_assert_eq!(bundle.provenance(), contents.provenance);
-        match bundle.head_weights() {
-            None => prop_assert_eq!(manifest.head.kind, HeadKind::Logits),
-            Some(Weights::F32(found)) => prop_assert_eq!(floats(Some(found)), singles),
-            Some(Weights::F16(found)) => {
-                let found: Vec<u16> = found.iter().map(|bits| bits.get()).collect();
-                prop_assert_eq!(found, halves.iter().map(|half| half.to_bits()).collect::<Vec<_>>());
-            }
-            Some(Weights::I8(found)) => {
-                prop_assert_eq!(found, &values[..]);
-                prop_assert_eq!(floats(bundle.head_scales()), scales);
-            }
-        }
+        prop_assert_eq!(stored(&bundle), written);
     }
 }

@@ -1,13 +1,21 @@
 //! Writes bundles. What it returns has been opened by the reader first.
 
+mod rewrite;
+mod round;
+mod zero_shot;
+
+pub use rewrite::{ClassRow, RowSource, rewrite_classes};
+pub use round::StoredWeights;
+pub use zero_shot::{ClassStatistics, GeneratorValues, ZeroShot};
+
 use super::layout::{
-    CLASS_BACKGROUND, CLASS_SEEN, ClassRecord, FORMAT_VERSION, HASHED_HEADER_BYTES, HeaderRecord,
-    MAGIC, SECTION_ALIGN_BYTES, SectionRecord, kind, text_field,
+    CLASS_BACKGROUND, CLASS_SEEN, ClassRecord, FLAG_OPTIONAL, FORMAT_VERSION, HASHED_HEADER_BYTES,
+    HeaderRecord, MAGIC, SECTION_ALIGN_BYTES, SectionRecord, kind, text_field,
 };
 use super::manifest::Manifest;
 use super::reader::Bundle;
 use crate::limits::MAX_BUNDLE_BYTES;
-use crate::spec::{Class, HeadKind, WeightType};
+use crate::spec::{Class, WeightType};
 use crate::status::{Result, Status};
 use half::f16;
 use sha2::{Digest, Sha256};
@@ -22,7 +30,7 @@ pub struct Contents<'a> {
     pub manifest: Manifest<'a>,
     /// The classes, as many as `manifest.head.classes`; their names all different.
     pub classes: &'a [Class<'a>],
-    /// The classifier, for [`HeadKind::Linear`] only.
+    /// The classifier; none exactly for [`HeadKind::Logits`](crate::spec::HeadKind::Logits).
     pub head: Option<LinearHead<'a>>,
     /// The network, for [`crate::spec::Backbone::Onnx`] only; not empty.
     pub onnx: Option<&'a [u8]>,
@@ -30,14 +38,17 @@ pub struct Contents<'a> {
     pub model_card: Option<&'a str>,
     /// Where the weights come from, JSON; not empty.
     pub provenance: Option<&'a str>,
+    /// What is there for classes that the model was not trained on.
+    pub zero_shot: ZeroShot<'a>,
 }
 
 /// A 1x1 classifier: `logits = W x + b`.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearHead<'a> {
-    /// `W`: classes x channels, row by row; finite.
+    /// `W`: classes x channels, row by row; finite. For dot heads no row is zero, for cosine
+    /// heads each has unit length.
     pub weights: WeightValues<'a>,
-    /// `b`: one finite number per class.
+    /// `b`: one finite number per class; empty for dot and cosine heads.
     pub bias: &'a [f32],
 }
 
@@ -73,9 +84,9 @@ impl WeightValues<'_> {
 /// The result has passed [`Bundle::open`]; contents that it refuses give its error
 /// ([`Status::BundleContent`], [`Status::LimitExceeded`]).
 pub fn write(contents: &Contents<'_>) -> Result<Vec<u8>> {
-    if let (HeadKind::Linear(stated), Some(head)) = (contents.manifest.head.kind, contents.head)
-        && head.weights.weight_type() != stated
-    {
+    let stated = contents.manifest.head.kind.weight_type();
+    let given = contents.head.map(|head| head.weights.weight_type());
+    if given.is_some() && stated.is_some() && given != stated {
         return Err(Status::BundleContent.about("weight type differs from the manifest's"));
     }
     let bytes = assemble(&sections(contents)?)?;
@@ -83,38 +94,56 @@ pub fn write(contents: &Contents<'_>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-type Payload<'a> = (u32, Cow<'a, [u8]>);
+/// A section that is to be written.
+struct Payload<'a> {
+    kind: u32,
+    flags: u32,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> Payload<'a> {
+    fn new(kind: u32, bytes: impl Into<Cow<'a, [u8]>>) -> Payload<'a> {
+        let flags = if kind::may_be_skipped(kind) { FLAG_OPTIONAL } else { 0 };
+        Payload { kind, flags, bytes: bytes.into() }
+    }
+}
 
 /// The sections in ascending order of their kinds.
 fn sections<'a>(contents: &Contents<'a>) -> Result<Vec<Payload<'a>>> {
     let manifest = contents.manifest.encode()?;
+    let classes = class_records(contents.classes.iter())?;
     let mut sections = Vec::from([
-        (kind::MANIFEST, Cow::Owned(manifest.as_bytes().to_vec())),
-        (kind::CLASSES, Cow::Owned(class_records(contents.classes)?.as_bytes().to_vec())),
+        Payload::new(kind::MANIFEST, manifest.as_bytes().to_vec()),
+        Payload::new(kind::CLASSES, classes.as_bytes().to_vec()),
     ]);
     if let Some(head) = contents.head {
-        sections.push((kind::HEAD_WEIGHTS, weight_bytes(head.weights)));
-        sections.push((kind::HEAD_BIAS, float_bytes(head.bias)));
+        sections.push(Payload::new(kind::HEAD_WEIGHTS, weight_bytes(head.weights)));
+        if !head.bias.is_empty() {
+            sections.push(Payload::new(kind::HEAD_BIAS, float_bytes(head.bias)));
+        }
         if let WeightValues::I8 { scales, .. } = head.weights {
-            sections.push((kind::HEAD_SCALES, float_bytes(scales)));
+            sections.push(Payload::new(kind::HEAD_SCALES, float_bytes(scales)));
         }
     }
     if let Some(onnx) = contents.onnx {
-        sections.push((kind::BACKBONE_ONNX, Cow::Borrowed(onnx)));
+        sections.push(Payload::new(kind::BACKBONE_ONNX, onnx));
     }
     if let Some(text) = contents.model_card {
-        sections.push((kind::MODEL_CARD, Cow::Borrowed(text.as_bytes())));
+        sections.push(Payload::new(kind::MODEL_CARD, text.as_bytes()));
     }
     if let Some(text) = contents.provenance {
-        sections.push((kind::PROVENANCE, Cow::Borrowed(text.as_bytes())));
+        sections.push(Payload::new(kind::PROVENANCE, text.as_bytes()));
     }
+    sections.extend(zero_shot::sections(&contents.manifest, &contents.zero_shot)?);
     Ok(sections)
 }
 
-fn class_records(classes: &[Class<'_>]) -> Result<Vec<ClassRecord>> {
-    let mut order: Vec<(&str, u32)> = classes.iter().map(|class| class.name).zip(0..).collect();
+fn class_records<'a>(
+    classes: impl Iterator<Item = &'a Class<'a>> + Clone,
+) -> Result<Vec<ClassRecord>> {
+    let mut order: Vec<(&str, u32)> = classes.clone().map(|class| class.name).zip(0..).collect();
     order.sort_unstable();
-    let ranked = classes.iter().zip(order);
+    let ranked = classes.zip(order);
     ranked.map(|(class, (_, by_name))| class_record(class, by_name)).collect()
 }
 
@@ -135,10 +164,14 @@ fn float_bytes(values: &[f32]) -> Cow<'_, [u8]> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
+fn half_bytes(values: &[f16]) -> Cow<'_, [u8]> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
 fn weight_bytes(weights: WeightValues<'_>) -> Cow<'_, [u8]> {
     match weights {
         WeightValues::F32(values) => float_bytes(values),
-        WeightValues::F16(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        WeightValues::F16(values) => half_bytes(values),
         WeightValues::I8 { values, .. } => Cow::Borrowed(values.as_bytes()),
     }
 }
@@ -148,16 +181,16 @@ fn assemble(sections: &[Payload<'_>]) -> Result<Vec<u8>> {
     let too_large = || Status::LimitExceeded.about("length of the bundle");
     let mut end = (size_of::<HeaderRecord>() + size_of::<SectionRecord>() * sections.len()) as u64;
     let mut table = Vec::new();
-    for (kind, payload) in sections {
+    for Payload { kind, flags, bytes } in sections {
         let offset = end.next_multiple_of(SECTION_ALIGN_BYTES);
-        end = offset.checked_add(payload.len() as u64).ok_or_else(too_large)?;
+        end = offset.checked_add(bytes.len() as u64).ok_or_else(too_large)?;
         table.push(SectionRecord {
             kind: (*kind).into(),
-            flags: 0.into(),
+            flags: (*flags).into(),
             offset: offset.into(),
-            length_bytes: (payload.len() as u64).into(),
+            length_bytes: (bytes.len() as u64).into(),
             reserved: 0.into(),
-            sha256: Sha256::digest(payload).into(),
+            sha256: Sha256::digest(bytes).into(),
         });
     }
     if end > MAX_BUNDLE_BYTES {
@@ -165,9 +198,9 @@ fn assemble(sections: &[Payload<'_>]) -> Result<Vec<u8>> {
     }
     let mut bytes = header(&table, end).as_bytes().to_vec();
     bytes.extend_from_slice(table.as_bytes());
-    for (_, payload) in sections {
+    for section in sections {
         bytes.resize(bytes.len().next_multiple_of(SECTION_ALIGN_BYTES as usize), 0);
-        bytes.extend_from_slice(payload);
+        bytes.extend_from_slice(&section.bytes);
     }
     Ok(bytes)
 }

@@ -10,7 +10,9 @@ zsseg does the last three in one step; the others get a graph with Resize and Ar
 classifier, as their users would export it.
 
 A second table compares the tail alone (logits to labels) in one process: zsseg through its C API
-against a graph of Resize and ArgMax.
+against a graph of Resize and ArgMax. A third one adds a large classifier before it: 150 classes on
+128x128 cells of the bundle's own features for the picture (as many channels as it has), with
+8-bit weights, against MatMul, Resize and ArgMax in floats.
 """
 
 import argparse
@@ -238,34 +240,136 @@ def tail_graph(classes: int, grid: int, frame: int) -> bytes:
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
+def tail_of(folder: Path, sizes: tuple[int, int, int], classifier: np.ndarray | None = None) -> Tail:
+    """A tail for (classes, grid, frame), with 8-bit weights if there is a classifier."""
+    path = folder / "tail.zsb"
+    tool = RELEASE / "examples" / "write_external_bundle"
+    command = [tool, path, *map(str, sizes)]
+    if classifier is not None:
+        classifier.astype("<f4").tofile(folder / "classifier")
+        command += [folder / "classifier", "i8"]
+    subprocess.run(command, check=True)
+    classes, grid, frame = sizes
+    channels = classes if classifier is None else classifier.shape[1]
+    return Tail(path.read_bytes(), channels, grid, frame)
+
+
+def measure(rounds: int, ours, theirs) -> tuple[float, float, float]:
+    """Medians of both, in milliseconds, and how many labels are equal, in percent."""
+    times = ([], [])
+    for _ in range(rounds):
+        start = time.perf_counter()
+        first = ours()
+        middle = time.perf_counter()
+        second = theirs()
+        times[0].append((middle - start) * 1e3)
+        times[1].append((time.perf_counter() - middle) * 1e3)
+    equal = 100 * float((first == second).mean())
+    return statistics.median(times[0]), statistics.median(times[1]), equal
+
+
+def print_row(name: str, frame: int, tail: Tail, measured: tuple[float, float, float]) -> None:
+    ours, theirs, equal = measured
+    print(
+        f"| {name} | {frame}x{frame} | {ours:.2f} | {theirs:.1f} | {theirs / ours:.1f} "
+        f"| {equal:.3f} % | {tail.arena_bytes / 1024:.0f} KiB |"
+    )
+
+
 def compare_tails(rounds: int) -> None:
-    """Prints the table of tails. Logits are smooth noise, as networks give them."""
+    """Prints the table of tails. Logits are noise: no class can be left out anywhere."""
     print("\nLogits on the grid to labels at full size, one thread, one process\n")
     print("| logits | labels | zsseg ms | ONNX Runtime ms | ratio | equal labels | zsseg arena |")
     print("|---|---|---|---|---|---|---|")
     generator = np.random.default_rng(0)
     for classes, grid, frame in [(21, 33, 513), (21, 65, 513), (21, 129, 513), (150, 128, 512)]:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "tail.zsb"
-            tool = RELEASE / "examples" / "write_logits_bundle"
-            subprocess.run([tool, path, str(classes), str(grid), str(frame)], check=True)
-            tail = Tail(path.read_bytes(), classes, grid, frame)
+            tail = tail_of(Path(folder), (classes, grid, frame))
         net = session(tail_graph(classes, grid, frame))
         logits = generator.normal(size=(1, classes, grid, grid)).astype(np.float32)
-        times = {"zsseg": [], "onnxruntime": []}
-        for _ in range(rounds):
-            start = time.perf_counter()
-            ours = tail(logits)
-            middle = time.perf_counter()
-            theirs = net.run(None, {"logits": logits})[0][0]
-            times["zsseg"].append((middle - start) * 1e3)
-            times["onnxruntime"].append((time.perf_counter() - middle) * 1e3)
-        equal = 100 * float((ours == theirs).mean())
-        ours_ms, theirs_ms = (statistics.median(times[k]) for k in ("zsseg", "onnxruntime"))
-        print(
-            f"| {classes} x {grid}x{grid} | {frame}x{frame} | {ours_ms:.2f} | {theirs_ms:.1f} "
-            f"| {theirs_ms / ours_ms:.1f} | {equal:.3f} % | {tail.arena_bytes / 1024:.0f} KiB |"
-        )
+        theirs = lambda: net.run(None, {"logits": logits})[0][0]
+        measured = measure(rounds, lambda: tail(logits), theirs)
+        print_row(f"{classes} x {grid}x{grid}", frame, tail, measured)
+
+
+def features_of(bundle: Path, picture: Path, grid: int) -> np.ndarray:
+    """The network's features for the picture, resampled to grid x grid."""
+    with tempfile.TemporaryDirectory() as folder:
+        extract(bundle, "BACKBONE_ONNX", Path(folder) / "net.onnx")
+        net = session((Path(folder) / "net.onnx").read_bytes())
+    pixels = Image.open(picture).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    image = (np.asarray(pixels, np.float32).transpose(2, 0, 1)[None] - 127) / 128
+    features = net.run(None, {net.get_inputs()[0].name: image})[0]
+    planes = [Image.fromarray(plane) for plane in features[0]]
+    resized = [np.asarray(p.resize((grid, grid), Image.Resampling.BILINEAR)) for p in planes]
+    return np.ascontiguousarray(np.stack(resized)[None], np.float32)
+
+
+def matmul_graph(weights: np.ndarray, grid: int, frame: int | None) -> bytes:
+    """MatMul, then Resize and ArgMax if a frame's side is given."""
+    classes, channels = weights.shape
+    constants = {
+        "weights": weights,
+        "cells": np.array([1, channels, grid * grid], np.int64),
+        "map": np.array([1, classes, grid, grid], np.int64),
+        "sizes": np.array([1, classes, frame or grid, frame or grid], np.int64),
+    }
+    nodes = [
+        helper.make_node("Reshape", ["features", "cells"], ["flat"]),
+        helper.make_node("MatMul", ["weights", "flat"], ["products"]),
+        helper.make_node("Reshape", ["products", "map"], ["logits"]),
+    ]
+    result = helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)
+    if frame:
+        nodes += [
+            resize_node("logits", "sizes", "upsampled"),
+            helper.make_node("ArgMax", ["upsampled"], ["labels"], axis=1, keepdims=0),
+        ]
+        result = helper.make_tensor_value_info("labels", TensorProto.INT64, [1, frame, frame])
+    shape = [1, channels, grid, grid]
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, shape)
+    initializers = [numpy_helper.from_array(v, k) for k, v in constants.items()]
+    graph = helper.make_graph(nodes, "matmul", [features], [result], initializers)
+    opset = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def compare_classifiers(bundle: Path, picture: Path, rounds: int) -> None:
+    """Prints the table of a large classifier: alone, its upsampling, and both."""
+    classes, grid, frame = 150, 128, 512
+    features = features_of(bundle, picture, grid)
+    channels = features.shape[1]
+    # Rows like those of a trained classifier: cells of the picture itself, their mean taken off.
+    cells = features.reshape(channels, -1)
+    chosen = np.random.default_rng(0).choice(cells.shape[1], classes, replace=False)
+    weights = np.ascontiguousarray((cells[:, chosen] - cells.mean(1, keepdims=True)).T)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    whole = session(matmul_graph(weights, grid, frame))
+    matmul = session(matmul_graph(weights, grid, None))
+    logits = matmul.run(None, {"features": features})[0]
+    net = session(tail_graph(classes, grid, frame))
+    with tempfile.TemporaryDirectory() as folder:
+        ours_whole = tail_of(Path(folder), (classes, grid, frame), weights)
+        ours_tail = tail_of(Path(folder), (classes, grid, frame))
+    both = measure(
+        rounds,
+        lambda: ours_whole(features),
+        lambda: whole.run(None, {"features": features})[0][0],
+    )
+    upsampling = measure(
+        rounds, lambda: ours_tail(logits), lambda: net.run(None, {"logits": logits})[0][0]
+    )
+    start = time.perf_counter()
+    for _ in range(rounds):
+        matmul.run(None, {"features": features})
+    product = (time.perf_counter() - start) * 1e3 / rounds
+    print(f"\n{classes} classes x {channels} channels on {grid}x{grid} cells, 8-bit weights\n")
+    print("| what | labels | zsseg ms | ONNX Runtime ms | ratio | equal labels | zsseg arena |")
+    print("|---|---|---|---|---|---|---|")
+    print_row("classifier, upsampling and argmax", frame, ours_whole, both)
+    print_row("upsampling and argmax of the same logits", frame, ours_tail, upsampling)
+    ours = both[0] - upsampling[0]
+    print(f"| classifier (difference; MatMul alone) | | {ours:.2f} | {product:.1f} | {product / ours:.1f} | | |")
 
 
 def main() -> None:
@@ -281,6 +385,7 @@ def main() -> None:
         return
     compare_frames(arguments.bundle, arguments.picture, arguments.frames, arguments.rounds)
     compare_tails(rounds=30)
+    compare_classifiers(arguments.bundle, arguments.picture, rounds=30)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@
 //! ```
 
 use std::error::Error;
-use zsseg::bundle::{Contents, Manifest, write};
+use zsseg::bundle::{Contents, LinearHead, Manifest, StoredWeights, ZeroShot, write};
 use zsseg::map::Layout;
 use zsseg::spec::{
     Backbone, ChannelOrder, Class, Filter, Fit, Head, HeadKind, Input, InputType, Precision,
-    Preprocess,
+    Preprocess, WeightType,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (classes, grid, side) = (classes.parse()?, grid.parse()?, side.parse()?);
     let manifest = Manifest {
-        model_name: "logits from outside",
+        model_name: "features from outside",
         license: "MIT OR Apache-2.0",
         input_name: "",
         output_name: "",
@@ -35,17 +35,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             pad: [0.0; 3],
         },
         head: Head {
-            kind: HeadKind::Logits,
+            kind,
             classes,
-            channels: classes,
+            channels,
             align_corners: false,
             confidence_scale: 1.0,
+            cosine_scale: 1.0,
         },
         grid_height: grid,
         grid_width: grid,
         output_layout: Layout::Chw,
         backbone: Backbone::External,
         precision: Precision::AsModel,
+        embedding: None,
     };
     let names: Vec<String> = (0..classes).map(|index| format!("class {index}")).collect();
     let class = |name| Class { name, color: [0; 3], seen: true, background: false, bias: 0.0 };
@@ -53,11 +55,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     let contents = Contents {
         manifest,
         classes: &classes,
-        head: None,
+        head: stored.as_ref().map(|stored| LinearHead { weights: stored.values(), bias: &bias }),
         onnx: None,
         model_card: None,
         provenance: None,
+        zero_shot: ZeroShot::default(),
     };
     std::fs::write(path, write(&contents)?)?;
     Ok(())
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    let (chunks, _) = bytes.as_chunks::<4>();
+    chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+}
+
+fn weight_type(name: &str) -> Result<WeightType, Box<dyn Error>> {
+    match name {
+        "f32" => Ok(WeightType::F32),
+        "f16" => Ok(WeightType::F16),
+        "i8" => Ok(WeightType::I8),
+        _ => Err("the type is f32, f16 or i8".into()),
+    }
 }

@@ -1,17 +1,24 @@
 //! The decoder against a plain statement of what it computes: classify, interpolate vertically,
 //! interpolate horizontally, take the best.
 
+#[path = "common/external.rs"]
+mod external;
+#[path = "head/kinds.rs"]
+mod kinds;
+#[path = "head/rows.rs"]
+mod rows;
+
 use half::f16;
 use proptest::prelude::*;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::{F32, U16};
 use zsseg::arena::Arena;
-use zsseg::head::{Decoder, Grid, Linear, Output, UNLABELED_U8};
+use zsseg::head::{ActiveClass, Decoder, Grid, Linear, Output, Placements, UNLABELED_U8};
 use zsseg::limits::Limits;
 use zsseg::map::{Layout, Map};
 use zsseg::math::kernels::Kernels;
 use zsseg::math::resample::Placement;
-use zsseg::spec::{Head, HeadKind, WeightType, Weights};
+use zsseg::spec::{Decision, Head, HeadKind, WeightType, Weights};
 use zsseg::status::Status;
 
 struct Random(u64);
@@ -51,6 +58,7 @@ impl Scene {
             channels: width as u32,
             align_corners,
             confidence_scale: 0.5,
+            cosine_scale: 1.0,
         };
         Scene {
             head,
@@ -141,7 +149,7 @@ impl Scene {
         let mut output = Output::labels_u8(labels, width)
             .with_confidence(confidence, width)
             .with_margin(margin, width);
-        decoder.run(&map, rows, columns, &mut output).unwrap();
+        decoder.run(&map, Placements { rows, columns }, &mut output).unwrap();
         planes
     }
 
@@ -152,9 +160,13 @@ impl Scene {
         grid: Grid,
         limits: &Limits,
     ) -> Decoder<'a> {
-        let biases = self.class_bias.iter().copied();
         let kernels = Kernels::detect();
-        Decoder::carve(arena, &self.head, grid, linear, biases, limits, kernels).unwrap()
+        let mut decoder = Decoder::carve(arena, &self.head, grid, linear, limits, kernels).unwrap();
+        let classes = self.class_bias.iter().enumerate();
+        let active =
+            classes.map(|(label, &bias)| ActiveClass { label: label as u16, bias, seen: true });
+        decoder.arrange(active, Decision::PLAIN);
+        decoder
     }
 
     fn check(&self, rows: &Placement, columns: &Placement, layout: Layout) {
@@ -268,18 +280,19 @@ fn a_map_of_another_shape_is_refused_and_nothing_is_written() {
     let bytes = zerocopy::IntoBytes::as_mut_bytes(memory.as_mut_slice());
     let skip = bytes.as_ptr().align_offset(64);
     let mut arena = Arena::over(&mut bytes[skip..]).unwrap();
-    let bias = std::iter::empty();
-    let mut decoder =
-        Decoder::carve(&mut arena, &scene.head, grid, None, bias, &limits, Kernels::detect())
-            .unwrap();
+    let mut decoder = scene.carve(&mut arena, None, grid, &limits);
+    let run = |decoder: &mut Decoder<'_>, map: &Map<'_, f32>, width, output: &mut Output<'_>| {
+        let (rows, columns) = (whole(10, 32), whole(width, 32));
+        decoder.run(map, Placements { rows: &rows, columns: &columns }, output)
+    };
     let other = [0.0f32; 4 * 3 * 4];
     let map = Map::new(&other, 3, 4, 4, Layout::Chw).unwrap();
     let mut labels = [9u8; 100];
     let mut output = Output::labels_u8(&mut labels, 10);
-    let error = decoder.run(&map, &whole(10, 32), &whole(10, 32), &mut output).unwrap_err();
+    let error = run(&mut decoder, &map, 10, &mut output).unwrap_err();
     assert_eq!(error.status(), Status::ModelShape);
     let map = Map::new(&scene.output, 3, 5, 4, Layout::Chw).unwrap();
-    let error = decoder.run(&map, &whole(10, 32), &whole(17, 32), &mut output).unwrap_err();
+    let error = run(&mut decoder, &map, 17, &mut output).unwrap_err();
     assert_eq!(error.status(), Status::FrameSize);
     assert_eq!(labels, [9u8; 100]);
 }

@@ -173,14 +173,6 @@ impl<'a> Rows<'a> {
         self.add_up(label);
     }
 
-    /// Gives a label back its row in the bundle, if it has one.
-    pub(crate) fn release(&mut self, label: usize) {
-        if let Some(place) = self.place.get_mut(label) {
-            *place = IN_BUNDLE;
-        }
-        self.add_up(label);
-    }
-
     fn own_row(&self, label: usize) -> Option<usize> {
         let place = self.place.get(label).copied().filter(|place| *place != IN_BUNDLE)?;
         Some(place as usize)

@@ -6,7 +6,7 @@ use crate::bundle::Bundle;
 use crate::classes::generator::{Fitter, OldRows, Settings, Sources};
 use crate::classes::{ClassInfo, ClassTable, NewClass, Origin, embed};
 use crate::head::{ActiveClass, Rows};
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_CLASSES};
 use crate::math::pieces::pieces;
 use crate::spec::{EmbeddingSpace, HeadKind, Projection};
 use crate::status::{Result, Status};
@@ -210,7 +210,6 @@ impl Segmenter<'_> {
     /// [`Status::InvalidArgument`] if there is no such class.
     pub fn remove_class(&mut self, label: u16) -> Result<()> {
         self.table.remove(label)?;
-        self.decoder.rows_mut().release(label.into());
         self.arrange();
         Ok(())
     }
@@ -259,13 +258,18 @@ impl Segmenter<'_> {
     /// # Errors
     /// Those of [`Segmenter::arena_bytes`].
     pub fn class_cost(bundle: &Bundle<'_>, limits: &Limits) -> Result<ClassCost> {
-        const MANY: u32 = 64;
+        let room = MAX_CLASSES.saturating_sub(bundle.head().classes) / 2;
+        let many = room.min(64);
+        if many == 0 {
+            let error = Status::LimitExceeded.about("classes with those to be added");
+            return Err(error.numbers(u64::from(MAX_CLASSES) + 1, MAX_CLASSES.into()));
+        }
         let with = |extra_classes| {
             let limits = Limits { extra_classes, ..*limits };
             Segmenter::arena_bytes(bundle, &limits)
         };
         // The rows of 64 classes fill whole cache lines: their difference is not rounded.
-        let bytes = (with(2 * MANY)? as u64).saturating_sub(with(MANY)? as u64);
+        let bytes = (with(2 * many)? as u64).saturating_sub(with(many)? as u64);
         let manifest = bundle.manifest();
         let cells = u64::from(manifest.grid_height) * u64::from(manifest.grid_width);
         let channels = u64::from(manifest.head.channels);
@@ -279,7 +283,7 @@ impl Segmenter<'_> {
         };
         Ok(ClassCost {
             generator_multiply_adds,
-            bytes: bytes.div_ceil(MANY.into()),
+            bytes: bytes.div_ceil(many.into()),
             grid_multiply_adds: channels * cells,
             meaning_multiply_adds: bundle.projection().map_or(0, |_| (channels + 1) * space),
         })

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use zsseg::arena::ALIGN_BYTES;
-use zsseg::bundle::{Bundle, Contents, LinearHead, WeightValues, write};
+use zsseg::bundle::{Bundle, Contents, LinearHead, WeightValues, ZeroShot, write};
 use zsseg::head::Output;
 use zsseg::image::{Image, PixelFormat};
 use zsseg::limits::Limits;
@@ -73,6 +73,7 @@ pub fn shipped_float() -> Vec<u8> {
         onnx: bundle.onnx(),
         model_card: None,
         provenance: None,
+        zero_shot: ZeroShot::default(),
     };
     write(&contents).unwrap()
 }

@@ -16,7 +16,8 @@ rust=$(rustc --version | awk '{print $2}')
     fail "Rust $rust is older than $least_rust"
 
 missing=()
-for pair in gcc:gcc g++:g++ cmake:cmake pkg-config:pkg-config valgrind:valgrind; do
+for pair in gcc:gcc g++:g++ cmake:cmake pkg-config:pkg-config valgrind:valgrind python3:python3 \
+    chromium:chromium chromedriver:chromium-driver; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0

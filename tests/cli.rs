@@ -1,7 +1,11 @@
 //! The command as a user meets it: files, exit codes, messages.
 #![cfg(feature = "cli")]
 
+#[path = "cli/classes.rs"]
+mod classes;
 mod command;
+#[path = "cli/decision.rs"]
+mod decision;
 
 use command::{BLUE, GREEN, ONNX, RED, Sandbox, ran, read_png};
 use png::{BitDepth, ColorType};
@@ -165,7 +169,7 @@ fn wrong_command_lines_exit_with_2() {
     sandbox.segment(&["a.png", "--threads", "0"]).expect(2);
     sandbox.run(&["inspect", "tiny.zsb", "--max-frame", "0x5"]).expect(2);
     assert!(sandbox.run(&["--version"]).expect(0).out.contains(env!("CARGO_PKG_VERSION")));
-    for command in ["segment", "inspect", "pack", "bench"] {
+    for command in ["segment", "inspect", "classes", "pack", "bench"] {
         assert!(sandbox.run(&[command, "--help"]).expect(0).out.contains("Usage"));
     }
 }

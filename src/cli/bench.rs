@@ -1,11 +1,13 @@
 //! `zsseg bench`.
 
+use super::bench_classes::{self, Adding};
+use super::mask::LabelPlane;
 use super::model::{Memory, ModelFile, clock};
 use super::report::ms;
 use super::{Outcome, picture};
 use crate::head::Output;
 use crate::image::Image;
-use crate::limits::{Limits, MAX_THREADS};
+use crate::limits::{Limits, MAX_CLASSES, MAX_THREADS};
 use crate::math::kernels::Kernels;
 use crate::segmenter::Segmenter;
 use crate::trace::StageTimes;
@@ -17,7 +19,7 @@ use std::path::PathBuf;
 use std::string::{String, ToString};
 use std::time::Instant;
 use std::vec::Vec;
-use std::{format, fs, vec};
+use std::{format, fs};
 
 /// Size of the picture that is made up where none is given.
 const SYNTHETIC_SIZE: (u32, u32) = (640, 480);
@@ -43,6 +45,11 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_THREADS)))]
     threads: u32,
+    /// Make room for so many more classes, measure what adding them takes in each way that the
+    /// model knows, and measure frames with all of them.
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_CLASSES)))]
+    extra_classes: u32,
 }
 
 /// The document of `bench --json`. Times are in milliseconds.
@@ -61,6 +68,10 @@ struct Report {
     threads: u32,
     frames: u32,
     warmup: u32,
+    /// Classes that were added.
+    extra_classes: u32,
+    /// What adding them took, by each way.
+    adding: Vec<Adding>,
     /// Vector instructions of this library's own kernels.
     kernels: &'static str,
     /// Time to verify the bundle and load the network.
@@ -132,13 +143,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         Some(path) => picture::read(path)?,
         None => synthetic()?,
     };
-    let limits =
-        Limits { threads: args.threads, ..Limits::for_frames(picture.width(), picture.height()) };
+    let frames = Limits::for_frames(picture.width(), picture.height());
+    let limits = Limits { threads: args.threads, ..frames };
+    let limits = bench_classes::limits(&bundle, limits, args.extra_classes);
     let mut memory = Memory::for_model(&bundle, &limits)?;
     let start = Instant::now();
     let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
         .with_context(|| file.path.display().to_string())?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
+    let adding = bench_classes::measure(&mut segmenter, &limits)?;
     let frames = measure(&mut segmenter, &picture, args)?;
 
     let stages = Stages::of(&frames);
@@ -152,6 +165,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         threads: args.threads,
         frames: args.frames,
         warmup: args.warmup,
+        extra_classes: args.extra_classes,
+        adding,
         kernels: Kernels::detect().name,
         load_ms,
         frames_per_second: 1e3 / stages.total.median.max(1e-6),
@@ -176,17 +191,11 @@ fn measure(
     let frame = Image::rgb8(picture.rgb(), picture.width(), picture.height())?;
     let width = picture.width() as usize;
     let pixels = width * picture.height() as usize;
-    let (mut narrow, mut wide) = (vec![0u8; pixels], Vec::new());
-    let is_narrow = segmenter.bundle().head().classes <= u32::from(u8::MAX);
-    if !is_narrow {
-        wide = vec![0u16; pixels];
-    }
+    let mut labels = LabelPlane::new(segmenter.label_capacity(), pixels);
     let mut frames = Vec::new();
     for number in 0..u64::from(args.warmup) + u64::from(args.frames) {
-        let mut output = match is_narrow {
-            true => Output::labels_u8(&mut narrow, width),
-            false => Output::labels_u16(&mut wide, width),
-        };
+        let labels = labels.view(width);
+        let mut output = Output { labels, confidence: None, margin: None, unknown: None };
         segmenter.segment(&frame, &mut output)?;
         if number >= u64::from(args.warmup) {
             frames.push(segmenter.stage_times());
@@ -243,6 +252,10 @@ impl Report {
             text += &format!(
                 "{name:10} {median:>10.3} {min:>10.3} {p95:>10.3} {spread_percent:>7.1} %\n"
             );
+        }
+        if !self.adding.is_empty() {
+            text += &Adding::title();
+            text.extend(self.adding.iter().map(Adding::text));
         }
         let peak = match self.peak_process_bytes {
             Some(bytes) => format!("{bytes} bytes, bundle, picture and engine included"),

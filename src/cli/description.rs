@@ -3,6 +3,7 @@
 use super::model::ModelFile;
 use super::segment::hex;
 use super::words;
+use super::zero_shot::ZeroShotReport;
 use crate::backbone::Coverage;
 use crate::bundle::{Bundle, Section};
 use crate::image::Preprocessor;
@@ -45,6 +46,8 @@ pub struct Description {
     head: String,
     /// What runs the network, in words.
     backbone: String,
+    /// What is there for classes that may be added.
+    zero_shot: ZeroShotReport,
     /// The classes in the order of their indices.
     classes: Vec<ClassReport>,
     /// What a caller must provide.
@@ -104,16 +107,18 @@ struct ClassReport {
 pub struct Arena {
     max_frame_width: u32,
     max_frame_height: u32,
+    /// Classes that may be added.
+    extra_classes: u32,
     /// Resampling tables and rows of the frame.
     preprocessing_bytes: usize,
-    /// Logits and pixels of a row.
+    /// The list of classes, added rows, logits and pixels of a row.
     head_bytes: usize,
     /// What the caller must provide.
     total_bytes: usize,
 }
 
 impl Arena {
-    /// The arena of a model. The preprocessor takes its buffers first, so the rest is the head's.
+    /// The arena of a model.
     pub fn of(bundle: &Bundle<'_>, limits: &Limits) -> Result<Arena> {
         let total_bytes = Segmenter::arena_bytes(bundle, limits)?;
         let mut arena = crate::arena::Arena::counting();
@@ -122,6 +127,7 @@ impl Arena {
         Ok(Arena {
             max_frame_width: limits.max_frame_width,
             max_frame_height: limits.max_frame_height,
+            extra_classes: limits.extra_classes,
             preprocessing_bytes,
             head_bytes: total_bytes.saturating_sub(preprocessing_bytes),
             total_bytes,
@@ -162,7 +168,7 @@ impl From<Coverage> for Integers {
 
 impl Description {
     /// Everything that needs no network; the rest is empty.
-    pub fn of(file: &ModelFile, bundle: &Bundle<'_>) -> Description {
+    pub fn of(file: &ModelFile, bundle: &Bundle<'_>, limits: &Limits) -> Description {
         let sections: Vec<SectionReport> = bundle.sections().map(SectionReport::from).collect();
         let manifest = bundle.manifest();
         Description {
@@ -178,6 +184,7 @@ impl Description {
             output: words::output(manifest),
             head: words::head(manifest),
             backbone: words::backbone(manifest),
+            zero_shot: ZeroShotReport::of(bundle, limits),
             classes: classes(bundle),
             arena: None,
             integers: None,
@@ -207,6 +214,7 @@ impl Description {
         ] {
             text += &format!("  {title:10} {content}\n");
         }
+        text += &self.zero_shot.text();
         text += &self.integers_text();
         text += &self.arena_text();
         text += &self.classes_text();
@@ -249,12 +257,13 @@ impl Description {
     fn arena_text(&self) -> String {
         let Some(arena) = &self.arena else { return String::new() };
         format!(
-            "  {:10} {} bytes for frames up to {}x{}: preprocessing {}, head and mask {}; the \
-             engine has memory of its own\n\n",
+            "  {:10} {} bytes for frames up to {}x{} and {} more classes: preprocessing {}, head \
+             and mask {}; the engine has memory of its own\n\n",
             "arena",
             arena.total_bytes,
             arena.max_frame_width,
             arena.max_frame_height,
+            arena.extra_classes,
             arena.preprocessing_bytes,
             arena.head_bytes
         )

@@ -5,7 +5,7 @@ use super::failure::Usage;
 use super::model::{Memory, ModelFile};
 use super::{Outcome, write};
 use crate::bundle::Bundle;
-use crate::limits::Limits;
+use crate::limits::{Limits, MAX_CLASSES};
 use crate::segmenter::Segmenter;
 use crate::spec::Backbone;
 use anyhow::{Context, Error, Result, bail};
@@ -30,6 +30,10 @@ pub struct Args {
     /// Largest frame that the arena's size is stated for.
     #[arg(long, value_name = "WxH", default_value = "1920x1080", value_parser = parse_frame)]
     max_frame: (u32, u32),
+    /// Classes to be added that the arena's size is stated for.
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_CLASSES)))]
+    extra_classes: u32,
     /// Write the bytes of a section to a file ("-" for standard output) and nothing else, for
     /// example BACKBONE_ONNX.
     #[arg(long, num_args = 2, value_names = ["SECTION", "FILE"])]
@@ -53,8 +57,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         extract(&bundle, &section.to_string_lossy(), Path::new(target), out)?;
         return Ok(Outcome::Done);
     }
-    let limits = Limits::for_frames(args.max_frame.0, args.max_frame.1);
-    let mut description = Description::of(&file, &bundle);
+    let frames = Limits::for_frames(args.max_frame.0, args.max_frame.1);
+    let limits = Limits { extra_classes: args.extra_classes, ..frames };
+    let mut description = Description::of(&file, &bundle, &limits);
     description.arena = Some(Arena::of(&bundle, &limits)?);
     if description.intact {
         match load(&bundle) {

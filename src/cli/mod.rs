@@ -4,8 +4,14 @@
 //! output, errors and progress to standard error.
 
 mod bench;
+mod bench_classes;
+mod class_options;
+mod classes;
+mod decision_options;
+mod demo;
 mod description;
 mod failure;
+mod fusion_options;
 mod inspect;
 mod mask;
 mod model;
@@ -15,8 +21,10 @@ mod plan;
 mod png;
 mod report;
 mod segment;
+mod suggest;
 mod words;
 mod write;
+mod zero_shot;
 
 use clap::{Parser, Subcommand};
 use std::format;
@@ -36,8 +44,10 @@ struct Cli {
 enum Command {
     Segment(segment::Args),
     Inspect(inspect::Args),
+    Classes(classes::Args),
     Pack(pack::Args),
     Bench(bench::Args),
+    Demo(demo::Args),
 }
 
 /// How a command that did not break off went.
@@ -78,8 +88,10 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
     let outcome = match command {
         Command::Segment(args) => segment::run(args, &mut out),
         Command::Inspect(args) => inspect::run(args, &mut out),
+        Command::Classes(args) => classes::run(args, &mut out),
         Command::Pack(args) => pack::run(args, &mut out),
         Command::Bench(args) => bench::run(args, &mut out),
+        Command::Demo(args) => demo::run(args, &mut out),
     }?;
     out.flush()?;
     Ok(outcome)

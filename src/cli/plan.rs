@@ -20,6 +20,8 @@ pub struct Outputs {
     pub confidence: Option<PathBuf>,
     /// Margin.
     pub margin: Option<PathBuf>,
+    /// Unknown score.
+    pub unknown: Option<PathBuf>,
 }
 
 impl Outputs {
@@ -31,6 +33,7 @@ impl Outputs {
             overlay: each(&self.overlay)?,
             confidence: each(&self.confidence)?,
             margin: each(&self.margin)?,
+            unknown: each(&self.unknown)?,
         })
     }
 
@@ -41,6 +44,7 @@ impl Outputs {
             ("overlay", &self.overlay),
             ("confidence", &self.confidence),
             ("margin", &self.margin),
+            ("unknown", &self.unknown),
         ];
         kinds.into_iter().filter_map(|(kind, path)| Some((kind, path.as_ref()?)))
     }

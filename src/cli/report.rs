@@ -1,10 +1,11 @@
 //! What `segment` tells: as text and as JSON.
 
+use crate::classes::{ClassInfo, Origin};
 use crate::trace::StageTimes;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::format;
-use std::string::String;
+use std::string::{String, ToString};
 use std::vec::Vec;
 
 /// The document of `segment --json`.
@@ -49,9 +50,9 @@ pub struct ImageReport {
     /// Pixels that no class was given to.
     pub unlabeled_pixels: u64,
     /// SHA-256, in hexadecimal, of the labels row by row: one byte each, or two (little endian)
-    /// for models of more than 255 classes.
+    /// where there is room for more than 255 classes.
     pub mask_sha256: String,
-    /// The files written, by kind: `mask`, `overlay`, `confidence`, `margin`.
+    /// The files written, by kind: `mask`, `overlay`, `confidence`, `margin`, `unknown`.
     pub outputs: BTreeMap<&'static str, String>,
 }
 
@@ -64,8 +65,12 @@ pub struct Times {
     pub fetch: f64,
     /// The network.
     pub backbone: f64,
+    /// The second network, where one finds the segments.
+    pub affinity: f64,
     /// Features to logits.
     pub head: f64,
+    /// Spectral segments and their fusion with the logits.
+    pub fusion: f64,
     /// Logits to mask and confidence.
     pub upsample: f64,
     /// Encoding and writing of the outputs.
@@ -74,19 +79,21 @@ pub struct Times {
 
 impl Times {
     /// Times of the stages, and of what is around them.
-    pub fn new(decode: f64, stages: StageTimes, write: f64) -> Times {
+    pub fn new(decode: f64, affinity: f64, stages: StageTimes) -> Times {
         Times {
             decode,
+            affinity,
             fetch: ms(stages.fetch_ns),
             backbone: ms(stages.backbone_ns),
             head: ms(stages.head_ns),
+            fusion: ms(stages.fusion_ns),
             upsample: ms(stages.upsample_ns),
-            write,
+            write: 0.0,
         }
     }
 
     fn segmenting(&self) -> f64 {
-        self.fetch + self.backbone + self.head + self.upsample
+        self.fetch + self.backbone + self.affinity + self.head + self.fusion + self.upsample
     }
 }
 
@@ -108,9 +115,49 @@ pub struct ClassShare {
     pub share: f64,
     /// Mean probability of the class over its pixels, 0 to 1.
     pub mean_confidence: f64,
+    /// Whether pixels of this class were labelled in training.
+    pub seen: bool,
+    /// Where its row of the classifier comes from: `bundle`, `row`, `embedding`, `word` or
+    /// `generator`.
+    pub origin: &'static str,
+}
+
+/// The word for an origin.
+pub fn origin_name(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Bundle => "bundle",
+        Origin::Row => "row",
+        Origin::Embedding => "embedding",
+        Origin::Word => "word",
+        Origin::Generator => "generator",
+    }
 }
 
 impl ClassShare {
+    /// A class with its pixels, their share of the picture and their mean confidence.
+    pub fn of(class: &ClassInfo<'_>, pixels: u64, share: f64, mean_confidence: f64) -> ClassShare {
+        ClassShare {
+            index: class.label.into(),
+            name: class.name.to_string(),
+            pixels,
+            share,
+            mean_confidence,
+            seen: class.seen,
+            origin: origin_name(class.origin),
+        }
+    }
+
+    /// What is special about the class: nothing, or that it was not seen in training and where
+    /// its row comes from if not from the model.
+    fn note(&self) -> String {
+        match (self.seen, self.origin) {
+            (true, "bundle") => String::new(),
+            (false, "bundle") => "unseen".into(),
+            (true, origin) => format!("by {origin}"),
+            (false, origin) => format!("unseen, by {origin}"),
+        }
+    }
+
     /// The share for people.
     pub fn percent(&self) -> String {
         percent(self.share)
@@ -146,8 +193,11 @@ impl ImageReport {
             &format!("  {:column$} {:>9} {:>8} {:>11}\n", "class", "pixels", "share", "confidence");
         for class in &self.classes {
             let ClassShare { name, pixels, mean_confidence, .. } = class;
-            let share = class.percent();
-            text += &format!("  {name:column$} {pixels:>9} {share:>8} {mean_confidence:>11.2}\n");
+            let (share, note) = (class.percent(), class.note());
+            let line =
+                format!("  {name:column$} {pixels:>9} {share:>8} {mean_confidence:>11.2}  {note}");
+            text += line.trim_end();
+            text += "\n";
         }
         if self.unlabeled_pixels > 0 {
             let pixels = f64::from(*width) * f64::from(*height);

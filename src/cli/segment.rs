@@ -1,12 +1,15 @@
 //! `zsseg segment`.
 
+use super::class_options::ClassArgs;
+use super::decision_options::DecisionArgs;
 use super::failure;
-use super::mask::Mask;
+use super::fusion_options::{Affinity, FusionArgs};
+use super::mask::{Mask, Wanted};
 use super::model::{Memory, ModelFile, clock};
 use super::plan::{self, Job, Outputs};
 use super::report::{BundleReport, ClassShare, FailedImage, ImageReport, Report, Times};
 use super::{Outcome, picture, png, write};
-use crate::bundle::Bundle;
+use crate::classes::voc_color;
 use crate::limits::{Limits, MAX_THREADS};
 use crate::segmenter::Segmenter;
 use crate::viz::{LegendEntry, Palette, Picture, with_legend};
@@ -21,6 +24,10 @@ use std::path::PathBuf;
 use std::string::{String, ToString};
 use std::time::Instant;
 use std::vec::Vec;
+
+/// Mark of unseen classes in a legend, and its explanation.
+const UNSEEN_MARK: &str = "*";
+const UNSEEN_NOTE: &str = "* unseen in training";
 
 /// Most classes in a legend.
 const MAX_LEGEND: usize = 24;
@@ -51,6 +58,9 @@ pub struct Args {
     /// Lead of each pixel's class over the second best: grey PNG, 255 = 1.
     #[arg(long, value_name = "PNG")]
     margin: Option<PathBuf>,
+    /// How much each pixel looks like none of the classes: grey PNG, 255 = not at all like any.
+    #[arg(long, value_name = "PNG")]
+    unknown: Option<PathBuf>,
     /// Print one JSON document instead of the summary.
     #[arg(long)]
     json: bool,
@@ -64,6 +74,12 @@ pub struct Args {
     /// Leave the legend out of overlays: they have the picture's size then.
     #[arg(long)]
     no_legend: bool,
+    #[command(flatten, next_help_heading = "Classes")]
+    classes: ClassArgs,
+    #[command(flatten, next_help_heading = "Decision")]
+    decision: DecisionArgs,
+    #[command(flatten, next_help_heading = "Segments")]
+    fusion: FusionArgs,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -77,12 +93,16 @@ enum PaletteName {
 }
 
 impl PaletteName {
-    fn palette(self, bundle: &Bundle<'_>) -> Palette {
-        let classes = bundle.head().classes as usize;
+    fn palette(self, segmenter: &Segmenter<'_>) -> Palette {
+        let labels = segmenter.label_capacity();
+        let color = |label: usize| {
+            let class = u16::try_from(label).ok().and_then(|label| segmenter.class(label).ok());
+            class.map_or(voc_color(label), |class| class.color)
+        };
         match self {
-            PaletteName::Bundle => Palette::of_classes(bundle.classes().map(|class| class.color)),
-            PaletteName::Voc => Palette::voc(classes),
-            PaletteName::Cityscapes => Palette::cityscapes(classes),
+            PaletteName::Bundle => Palette::of_classes((0..labels).map(color)),
+            PaletteName::Voc => Palette::voc(labels),
+            PaletteName::Cityscapes => Palette::cityscapes(labels),
         }
     }
 }
@@ -94,6 +114,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         overlay: args.overlay.clone(),
         confidence: args.confidence.clone(),
         margin: args.margin.clone(),
+        unknown: args.unknown.clone(),
     };
     let jobs = plan::jobs(&args.images, &wanted)?;
     let file = ModelFile::read(args.bundle.as_deref())?;
@@ -102,18 +123,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 
     let (jobs, limits) = measure(jobs, args.threads, &mut log);
     if !jobs.is_empty() {
-        let mut memory = Memory::for_model(&bundle, &limits)?;
-        let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
-            .map_err(|error| Error::new(error).context(file.path.display().to_string()))?;
-        segmenter.set_clock(clock());
-        let palette = args.palette.palette(&bundle);
-        let mut worker = Worker { segmenter, palette, legend: !args.no_legend };
-        for job in &jobs {
-            match worker.segment(job) {
-                Ok(report) => log.done(report)?,
-                Err(error) => log.failed(job, &error),
-            }
-        }
+        work(args, &file, &jobs, &limits, &mut log)?;
     }
     log.finish(BundleReport {
         path: file.path.display().to_string(),
@@ -121,6 +131,46 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         license: bundle.license().to_string(),
         sha256: hex(&bundle.sha256()),
     })
+}
+
+/// Makes a segmenter as the options say and does the jobs.
+fn work(
+    args: &Args,
+    file: &ModelFile,
+    jobs: &[Job],
+    limits: &Limits,
+    log: &mut Log<'_>,
+) -> Result<()> {
+    let bundle = file.bundle()?;
+    let affinity_file = args.fusion.read_affinity()?;
+    let affinity_bundle = affinity_file.as_ref().map(ModelFile::bundle).transpose()?;
+    let limits = args.fusion.limits(args.classes.limits(*limits), affinity_bundle.as_ref());
+    let mut affinity_memory = match &affinity_bundle {
+        Some(found) => Some(Affinity::memory(found, &bundle, &limits)?),
+        None => None,
+    };
+    let mut memory = Memory::for_model(&bundle, &limits)?;
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
+        .map_err(|error| Error::new(error).context(file.path.display().to_string()))?;
+    segmenter.set_clock(clock());
+    segmenter.set_decision(args.decision.of(bundle.decision())?)?;
+    segmenter.set_fusion(args.fusion.settings())?;
+    args.classes.apply(&mut segmenter)?;
+    let affinity = match (&affinity_file, &affinity_bundle, &mut affinity_memory) {
+        (Some(file), Some(found), Some(memory)) => {
+            Some(Affinity::load(file, found, &limits, memory)?)
+        }
+        _ => None,
+    };
+    let palette = args.palette.palette(&segmenter);
+    let mut worker = Worker { segmenter, affinity, palette, legend: !args.no_legend };
+    for job in jobs {
+        match worker.segment(job) {
+            Ok(report) => log.done(report)?,
+            Err(error) => log.failed(job, &error),
+        }
+    }
+    Ok(())
 }
 
 /// The jobs whose pictures can be opened, and limits that hold for all of them.
@@ -148,6 +198,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Does one job after another.
 struct Worker<'a> {
     segmenter: Segmenter<'a>,
+    affinity: Option<Affinity<'a>>,
     palette: Palette,
     legend: bool,
 }
@@ -158,15 +209,22 @@ impl Worker<'_> {
         let picture = picture::read(&job.image)?;
         let decode = milliseconds(start);
 
-        let mask = Mask::of(&mut self.segmenter, &picture, job.outputs.margin.is_some())
-            .map_err(|error| Error::new(error).context(job.image.display().to_string()))?;
-        let stages = self.segmenter.stage_times();
-        let (classes, unlabeled_pixels) = mask.shares(self.segmenter.bundle());
+        let Worker { segmenter, affinity, .. } = self;
+        let wanted =
+            Wanted { margin: job.outputs.margin.is_some(), unknown: job.outputs.unknown.is_some() };
+        let named = |error| Error::new(error).context(job.image.display().to_string());
+        let start = Instant::now();
+        let features = affinity.as_mut().map(|affinity| affinity.features(&picture));
+        let features = features.transpose().map_err(named)?;
+        let affinity = features.as_ref().map_or(0.0, |_| milliseconds(start));
+        let mask = Mask::of(segmenter, &picture, wanted, features.as_ref()).map_err(named)?;
+        let times_ms = Times::new(decode, affinity, segmenter.stage_times());
+        let (classes, unlabeled_pixels) = mask.shares(segmenter);
         let mut report = ImageReport {
             path: job.image.display().to_string(),
             width: picture.width(),
             height: picture.height(),
-            times_ms: Times::new(decode, stages, 0.0),
+            times_ms,
             classes,
             unlabeled_pixels,
             mask_sha256: hex(&mask.labels.sha256()),
@@ -193,6 +251,7 @@ impl Worker<'_> {
                 "mask" => png::of_labels(&mask.labels, size, &self.palette)?,
                 "overlay" => png::of_picture(&self.overlay(picture, mask, report)?)?,
                 "confidence" => png::of_grey(&mask.confidence, size)?,
+                "unknown" => png::of_grey(mask.unknown.as_deref().unwrap_or_default(), size)?,
                 _ => png::of_grey(mask.margin.as_deref().unwrap_or_default(), size)?,
             };
             files.push((kind, path, bytes));
@@ -205,20 +264,29 @@ impl Worker<'_> {
     }
 
     fn overlay(&self, picture: &Picture, mask: &Mask, report: &ImageReport) -> Result<Picture> {
-        let classes = self.segmenter.bundle().head().classes as usize;
-        let overlay = mask.labels.blend(picture, classes, &self.palette)?;
+        let capacity = self.segmenter.label_capacity();
+        let overlay = mask.labels.blend(picture, capacity, &self.palette)?;
         if !self.legend {
             return Ok(overlay);
         }
         let shown = report.classes.iter().take(MAX_LEGEND);
         let entry = |class: &ClassShare| LegendEntry {
             color: Some(self.palette.color(class.index as usize)),
-            text: format!("{} {}", class.name, class.percent()),
+            text: format!(
+                "{}{} {}",
+                class.name,
+                if class.seen { "" } else { UNSEEN_MARK },
+                class.percent()
+            ),
         };
+        let some_unseen = shown.clone().any(|class| !class.seen);
         let mut entries: Vec<LegendEntry> = shown.map(entry).collect();
         let hidden = report.classes.len() - entries.len();
         if hidden > 0 {
             entries.push(LegendEntry { color: None, text: format!("and {hidden} more") });
+        }
+        if some_unseen {
+            entries.push(LegendEntry { color: None, text: UNSEEN_NOTE.to_string() });
         }
         Ok(with_legend(&overlay, &entries)?)
     }

@@ -3,10 +3,12 @@
 use crate::bundle::Manifest;
 use crate::map::Layout;
 use crate::spec::{
-    Anchor, Backbone, ChannelOrder, Filter, Fit, HeadKind, InputType, Precision, WeightType,
+    Anchor, Backbone, ChannelOrder, Decision, Filter, Fit, HeadKind, InputType, Precision,
+    SecondOutput, Stacking, UnknownScore, WeightType,
 };
 use std::format;
 use std::string::{String, ToString};
+use std::vec::Vec;
 
 /// The network's input.
 pub fn input(manifest: &Manifest<'_>) -> String {
@@ -58,14 +60,28 @@ pub fn output(manifest: &Manifest<'_>) -> String {
     format!("\"{}\", {width}x{height} cells, {channels} channels, {layout}", manifest.output_name)
 }
 
+/// The network's output for the spectral affinity.
+pub fn second_output(output: &SecondOutput<'_>) -> String {
+    let SecondOutput { name, grid_height, grid_width, channels, .. } = output;
+    let layout = layout(output.layout);
+    format!("\"{name}\", {grid_width}x{grid_height} cells, {channels} channels, {layout}")
+}
+
 /// What turns the output into classes.
 pub fn head(manifest: &Manifest<'_>) -> String {
     let head = &manifest.head;
+    let weights = |stored: WeightType| match stored {
+        WeightType::F32 => "f32 weights",
+        WeightType::F16 => "f16 weights",
+        WeightType::I8 => "i8 weights",
+    };
     let kind = match head.kind {
-        HeadKind::Logits => "none: the network gives logits",
-        HeadKind::Linear(WeightType::F32) => "linear, f32 weights",
-        HeadKind::Linear(WeightType::F16) => "linear, f16 weights",
-        HeadKind::Linear(WeightType::I8) => "linear, i8 weights",
+        HeadKind::Logits => "none: the network gives logits".to_string(),
+        HeadKind::Linear(stored) => format!("linear, {}", weights(stored)),
+        HeadKind::Dot(stored) => format!("dot products with embeddings, {}", weights(stored)),
+        HeadKind::Cosine(stored) => {
+            format!("cosines to embeddings times {}, {}", head.cosine_scale, weights(stored))
+        }
     };
     let corners = if head.align_corners { "aligned" } else { "not aligned" };
     let confidence = match head.confidence_scale {
@@ -73,6 +89,33 @@ pub fn head(manifest: &Manifest<'_>) -> String {
         scale => format!("; logits times {scale} for the confidence"),
     };
     format!("{kind}; upsampling with corners {corners}{confidence}")
+}
+
+/// From logits to a class, or to none.
+pub fn decision(decision: &Decision) -> String {
+    let stacking = match decision.stacking {
+        Stacking::Off => None,
+        Stacking::Logits(gamma) => Some(format!("seen classes give up {gamma} of their logits")),
+        Stacking::Probabilities(gamma) => {
+            Some(format!("seen classes give up {gamma} of their probabilities"))
+        }
+    };
+    let least = |what: &str, share: f32| {
+        (share > 0.0).then(|| format!("no class where the {what} is below {share}"))
+    };
+    let score = match decision.unknown {
+        UnknownScore::Margin => "one minus the margin".to_string(),
+        UnknownScore::Energy { reference } => format!("energy against a logit of {reference}"),
+    };
+    let most = decision.max_unknown;
+    let parts = [
+        stacking.or(Some("the highest logit wins".to_string())),
+        least("confidence", decision.min_confidence),
+        least("margin", decision.min_margin),
+        (most < 1.0).then(|| format!("no class where the unknown score is above {most}")),
+        Some(format!("unknown score: {score}")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// What runs the network.

@@ -2,6 +2,8 @@
 //! tells red, green and blue apart, and pictures to show it.
 #![allow(dead_code)] // each test file uses its own part
 
+pub mod zero_shot;
+
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use zsseg::bundle::{Contents, LinearHead, Manifest, WeightValues, ZeroShot, write};
 use zsseg::map::Layout;
@@ -128,6 +128,23 @@ impl Sandbox {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
+    }
+
+    /// Runs a server that is expected to refuse its command line.
+    #[track_caller]
+    pub fn refused(&self, more: &[&str], code: i32, text: &str) {
+        let mut child = self.command(more).spawn().unwrap();
+        let start = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if start.elapsed() > Duration::from_secs(30) {
+                child.kill().unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains(text), "no {text:?} in {told:?}");
     }
 
     pub fn command(&self, more: &[&str]) -> Command {

@@ -195,9 +195,7 @@ fn masks_are_fused_with_segments() {
 
 #[test]
 fn only_this_machine_is_served_unless_asked_for() {
-    let refused = Sandbox::new().command(&["--listen", "0.0.0.0:0"]).output().unwrap();
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("--allow-remote"));
+    Sandbox::new().refused(&["--listen", "0.0.0.0:0"], 2, "--allow-remote");
     let mut server = Server::with(&["--listen", "0.0.0.0:0", "--allow-remote"]);
     server.child.kill().unwrap();
     let mut warning = String::new();
@@ -205,11 +203,8 @@ fn only_this_machine_is_served_unless_asked_for() {
     assert!(warning.contains("everyone"), "{warning}");
 
     let taken = Server::start();
-    let second = Sandbox::new().command(&["--listen", &taken.address]).output().unwrap();
-    assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&second.stderr).contains(&taken.address));
-    let gone = Sandbox::new().command(&["gone.png"]).output().unwrap();
-    assert_eq!(gone.status.code(), Some(1));
+    Sandbox::new().refused(&["--listen", &taken.address], 1, &taken.address);
+    Sandbox::new().refused(&["--listen", "127.0.0.1:0", "gone.png"], 1, "gone.png");
 }
 
 #[cfg(unix)]

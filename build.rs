@@ -15,7 +15,19 @@ mod capi {
     use std::{env, fs};
 
     const CONFIG: &str = "cbindgen.toml";
-    const SOURCES: [&str; 2] = ["src/ffi/types.rs", "src/ffi/functions.rs"];
+    /// In the order of the header.
+    const SOURCES: [&str; 10] = [
+        "src/ffi/types.rs",
+        "src/ffi/types_classes.rs",
+        "src/ffi/types_work.rs",
+        "src/ffi/version.rs",
+        "src/ffi/bundle.rs",
+        "src/ffi/functions.rs",
+        "src/ffi/classes.rs",
+        "src/ffi/settings.rs",
+        "src/ffi/steps.rs",
+        "src/ffi/object.rs",
+    ];
 
     pub fn main() {
         for path in SOURCES.iter().chain([&CONFIG]) {
@@ -35,7 +47,7 @@ mod capi {
         name_shared_library(libraries);
     }
 
-    /// cbindgen on the two files alone: no `cargo metadata`, no macro expansion.
+    /// cbindgen on these files alone: no `cargo metadata`, no macro expansion.
     fn generate() -> String {
         let config = cbindgen::Config::from_file(CONFIG).expect("cbindgen.toml is valid");
         let builder = SOURCES

@@ -3,8 +3,11 @@
  *
  *     auto bundle = zsseg::Bundle::open({bytes.data(), bytes.size()});
  *     if (!bundle) return fail(bundle.error().text());
- *     auto segmenter = zsseg::Segmenter::create(*bundle, {1280, 720});
+ *     auto limits = zsseg::Limits{1280, 720}.with_extra_classes(8);
+ *     auto segmenter = zsseg::Segmenter::create(*bundle, limits);
  *     if (!segmenter) return fail(segmenter.error().text());
+ *     auto cat = segmenter->add_class("cat", zsseg::Source::word());
+ *     if (!cat) return fail(cat.error().text());
  *
  *     zsseg::Mask mask(1280, 720);
  *     auto frame = zsseg::Image::rgb8(pixels, 1280, 720);
@@ -214,14 +217,34 @@ private:
     std::variant<T, Error> content_;
 };
 
-/** One class of a model. Texts lie in the bundle. */
+/** One class of a model or of a segmenter. Its name lies there. */
 struct Class {
+    /** Its value in masks. */
     std::uint32_t index = 0;
     std::string_view name;
     std::array<std::uint8_t, 3> color = {};
     bool seen = false;
     bool background = false;
     float bias = 0.0F;
+    /** Whether it takes part. */
+    bool enabled = true;
+    float prior = 1.0F;
+    /** One of ZSSEG_ORIGIN_*. */
+    std::uint32_t origin = ZSSEG_ORIGIN_BUNDLE;
+
+    static Class of(const zsseg_class_t &raw) noexcept
+    {
+        Class found;
+        found.index = raw.label;
+        found.name = raw.name;
+        found.color = {raw.color[0], raw.color[1], raw.color[2]};
+        found.seen = (raw.flags & ZSSEG_CLASS_SEEN) != 0;
+        found.background = (raw.flags & ZSSEG_CLASS_BACKGROUND) != 0;
+        found.bias = raw.bias;
+        found.prior = raw.prior;
+        found.origin = raw.origin;
+        return found;
+    }
 };
 
 /** A view of a bundle's bytes, which the caller keeps. */
@@ -264,6 +287,15 @@ public:
     }
     bool has_network() const noexcept { return info_.backbone != ZSSEG_BACKBONE_EXTERNAL; }
     std::uint32_t class_count() const noexcept { return info_.class_count; }
+    /** Whether classes can be added in this way, one of ZSSEG_WAY_*. */
+    bool can_add_by(std::uint32_t way) const noexcept { return (info_.ways & way) == way; }
+
+    /** Writes the embedding of a phrase: info().embedding_dim numbers. */
+    Status embed(const char *phrase, span<float> values) const noexcept
+    {
+        return Status(zsseg_bundle_embed(bytes_.data(), bytes_.size(), phrase, values.data(),
+                                         values.size(), nullptr));
+    }
 
     /** Class `index`, which is its label in masks. */
     Result<Class> class_at(std::uint32_t index) const noexcept
@@ -275,14 +307,7 @@ public:
             ZSSEG_OK) {
             return error;
         }
-        Class found;
-        found.index = index;
-        found.name = raw.name;
-        found.color = {raw.color[0], raw.color[1], raw.color[2]};
-        found.seen = (raw.flags & ZSSEG_CLASS_SEEN) != 0;
-        found.background = (raw.flags & ZSSEG_CLASS_BACKGROUND) != 0;
-        found.bias = raw.bias;
-        return found;
+        return Class::of(raw);
     }
 
     /** Calls `visit(const Class &)` for every class in the order of the labels. */
@@ -315,11 +340,180 @@ struct Limits {
     std::uint32_t max_frame_height = 0;
     /** Threads that the network may use. */
     std::uint32_t threads = 1;
+    /** Classes that may be added or given another row. */
+    std::uint32_t extra_classes = 0;
+    /** ZSSEG_USE_* bits. */
+    std::uint32_t uses = 0;
+    /** Rows, columns and channels of features for the segments; zeros for the network's own. */
+    std::array<std::uint32_t, 3> affinity = {};
+
+    Limits with_extra_classes(std::uint32_t count) const noexcept
+    {
+        Limits limits = *this;
+        limits.extra_classes = count;
+        return limits;
+    }
+    /** Adds a use, one of ZSSEG_USE_*. */
+    Limits with_use(std::uint32_t use) const noexcept
+    {
+        Limits limits = *this;
+        limits.uses |= use;
+        return limits;
+    }
+    Limits with_affinity(std::uint32_t grid_height, std::uint32_t grid_width,
+                         std::uint32_t channels) const noexcept
+    {
+        Limits limits = *this;
+        limits.affinity = {grid_height, grid_width, channels};
+        return limits;
+    }
 
     zsseg_limits_t c_struct() const noexcept
     {
-        return {sizeof(zsseg_limits_t), max_frame_width, max_frame_height, threads};
+        zsseg_limits_t raw = {};
+        raw.struct_size = sizeof raw;
+        raw.max_frame_width = max_frame_width;
+        raw.max_frame_height = max_frame_height;
+        raw.threads = threads;
+        raw.extra_classes = extra_classes;
+        raw.uses = uses;
+        raw.affinity_height = affinity[0];
+        raw.affinity_width = affinity[1];
+        raw.affinity_channels = affinity[2];
+        return raw;
     }
+};
+
+/** What each class that may be added costs, with this bundle and these limits. */
+inline Result<zsseg_class_cost_t> class_cost(const Bundle &bundle, const Limits &limits) noexcept
+{
+    const zsseg_limits_t raw = limits.c_struct();
+    zsseg_class_cost_t cost = {};
+    cost.struct_size = sizeof cost;
+    Error error;
+    if (zsseg_class_cost(bundle.bytes().data(), bundle.bytes().size(), &raw, &cost,
+                         error.c_ptr()) != ZSSEG_OK) {
+        return error;
+    }
+    return cost;
+}
+
+/** How a class's row is made from its embedding. */
+enum class Method : std::uint32_t {
+    direct = ZSSEG_METHOD_DIRECT,
+    generator = ZSSEG_METHOD_GENERATOR,
+};
+
+/** Where the row of a class comes from. Numbers and texts are the caller's, for the call only. */
+class Source {
+public:
+    /** The row itself; without bias for dot and cosine heads. */
+    static Source row(span<const float> weights, float bias = 0.0F) noexcept
+    {
+        return Source(Kind::row, weights, nullptr, bias, Method::direct);
+    }
+    static Source embedding(span<const float> values, Method method = Method::direct) noexcept
+    {
+        return Source(Kind::embedding, values, nullptr, 0.0F, method);
+    }
+    /** Words of the bundle; those of the class's name if there is no phrase. */
+    static Source word(const char *phrase = nullptr, Method method = Method::direct) noexcept
+    {
+        return Source(Kind::word, {}, phrase, 0.0F, method);
+    }
+
+private:
+    friend class Segmenter;
+    enum class Kind { row, embedding, word };
+
+    Source(Kind kind, span<const float> numbers, const char *phrase, float bias,
+           Method method) noexcept
+        : kind_(kind), numbers_(numbers), phrase_(phrase), bias_(bias), method_(method)
+    {
+    }
+
+    zsseg_status_t add(zsseg_t *handle, const zsseg_new_class_t &raw,
+                       std::uint32_t *label) const noexcept
+    {
+        const auto method = static_cast<std::uint32_t>(method_);
+        switch (kind_) {
+        case Kind::row:
+            return zsseg_class_add_row(handle, &raw, numbers_.data(), numbers_.size(), bias_,
+                                       label);
+        case Kind::embedding:
+            return zsseg_class_add_embedding(handle, &raw, numbers_.data(), numbers_.size(),
+                                             method, label);
+        case Kind::word:
+            break;
+        }
+        return zsseg_class_add_word(handle, &raw, phrase_, method, label);
+    }
+
+    zsseg_status_t replace(zsseg_t *handle, std::uint32_t label) const noexcept
+    {
+        const auto method = static_cast<std::uint32_t>(method_);
+        switch (kind_) {
+        case Kind::row:
+            return zsseg_class_replace_row(handle, label, numbers_.data(), numbers_.size(), bias_);
+        case Kind::embedding:
+            return zsseg_class_replace_embedding(handle, label, numbers_.data(), numbers_.size(),
+                                                 method);
+        case Kind::word:
+            break;
+        }
+        return zsseg_class_replace_word(handle, label, phrase_, method);
+    }
+
+    Kind kind_;
+    span<const float> numbers_;
+    const char *phrase_;
+    float bias_;
+    Method method_;
+};
+
+/** A class that is to be added: an unseen one with a free label unless said. */
+class NewClass {
+public:
+    /** `name` is NUL-terminated UTF-8. */
+    NewClass(const char *name) noexcept
+    {
+        raw_.struct_size = sizeof raw_;
+        raw_.name = name;
+    }
+
+    NewClass seen() const noexcept
+    {
+        NewClass changed = *this;
+        changed.raw_.flags |= ZSSEG_NEW_CLASS_SEEN;
+        return changed;
+    }
+    NewClass with_label(std::uint32_t label) const noexcept
+    {
+        NewClass changed = *this;
+        changed.raw_.flags |= ZSSEG_NEW_CLASS_LABEL;
+        changed.raw_.label = label;
+        return changed;
+    }
+    NewClass with_color(std::uint8_t red, std::uint8_t green, std::uint8_t blue) const noexcept
+    {
+        NewClass changed = *this;
+        changed.raw_.flags |= ZSSEG_NEW_CLASS_COLOR;
+        changed.raw_.color[0] = red;
+        changed.raw_.color[1] = green;
+        changed.raw_.color[2] = blue;
+        return changed;
+    }
+    NewClass with_bias(float bias) const noexcept
+    {
+        NewClass changed = *this;
+        changed.raw_.bias = bias;
+        return changed;
+    }
+
+    const zsseg_new_class_t &c_struct() const noexcept { return raw_; }
+
+private:
+    zsseg_new_class_t raw_ = {};
 };
 
 enum class ColorMatrix : std::uint32_t { bt601 = ZSSEG_MATRIX_BT601, bt709 = ZSSEG_MATRIX_BT709 };
@@ -465,6 +659,15 @@ public:
         output.raw_.margin_stride_bytes = stride_bytes;
         return output;
     }
+    /** Asks for how much a pixel looks like none of the classes, 255 = 1. */
+    Output with_unknown(span<std::uint8_t> plane, std::size_t stride_bytes) const noexcept
+    {
+        Output output = *this;
+        output.raw_.unknown = plane.data();
+        output.raw_.unknown_bytes = plane.size();
+        output.raw_.unknown_stride_bytes = stride_bytes;
+        return output;
+    }
 
     const zsseg_output_t &c_struct() const noexcept { return raw_; }
 
@@ -550,6 +753,20 @@ public:
         features.raw_.grid_height = info.grid_height;
         features.raw_.grid_width = info.grid_width;
         features.raw_.channels = info.channels;
+        return features;
+    }
+
+    /** Values of any shape, such as those for the segments. */
+    static Features hwc(span<const float> values, std::uint32_t grid_height,
+                        std::uint32_t grid_width, std::uint32_t channels) noexcept
+    {
+        Features features;
+        features.raw_.layout = ZSSEG_LAYOUT_HWC;
+        features.raw_.data = values.data();
+        features.raw_.len = values.size();
+        features.raw_.grid_height = grid_height;
+        features.raw_.grid_width = grid_width;
+        features.raw_.channels = channels;
         return features;
     }
 
@@ -663,7 +880,135 @@ public:
         return features;
     }
 
-    /** What segment(), segment_features() or features(), whichever was latest, failed with. */
+    /** Begins a frame that step() carries on. What image, features and output describe stays in
+     * place until then; `affinity`, where given, is what segments are found from. */
+    Status begin(const Image &image, const Output &output,
+                 const Features *affinity = nullptr) noexcept
+    {
+        zsseg_frame_t frame = {};
+        frame.image = &image.c_struct();
+        return begin(frame, affinity, output);
+    }
+    Status begin(const Features &features, std::uint32_t width, std::uint32_t height,
+                 const Output &output, const Features *affinity = nullptr) noexcept
+    {
+        zsseg_frame_t frame = {};
+        frame.features = &features.c_struct();
+        frame.width = width;
+        frame.height = height;
+        return begin(frame, affinity, output);
+    }
+    /** Carries the frame on by at most `pieces` pieces; whether its mask is complete. */
+    Result<bool> step(std::uint32_t pieces) noexcept
+    {
+        std::uint32_t done = 0;
+        return noted(zsseg_step(handle_, pieces, &done), [&] { return done == 1; });
+    }
+    /** Stops the frame at work; from any thread. */
+    Status cancel() noexcept { return Status(zsseg_cancel(handle_)); }
+
+    /** Adds a class from the next frame on; its label. Nothing changes on an error. */
+    Result<std::uint32_t> add_class(const NewClass &added, const Source &source) noexcept
+    {
+        std::uint32_t label = 0;
+        return noted(source.add(handle_, added.c_struct(), &label), [&] { return label; });
+    }
+    /** Gives a class another row; a word needs its phrase. */
+    Status replace_class(std::uint32_t label, const Source &source) noexcept
+    {
+        return noted(source.replace(handle_, label));
+    }
+    Status remove_class(std::uint32_t label) noexcept
+    {
+        return noted(zsseg_class_remove(handle_, label));
+    }
+    Status rename_class(std::uint32_t label, const char *name) noexcept
+    {
+        return noted(zsseg_class_rename(handle_, label, name));
+    }
+    Status enable_class(std::uint32_t label, bool enabled) noexcept
+    {
+        return noted(zsseg_class_enable(handle_, label, enabled ? 1 : 0));
+    }
+    Status set_class_bias(std::uint32_t label, float bias) noexcept
+    {
+        return noted(zsseg_class_set_bias(handle_, label, bias));
+    }
+    Status set_class_prior(std::uint32_t label, float prior) noexcept
+    {
+        return noted(zsseg_class_set_prior(handle_, label, prior));
+    }
+    /** Label of the class with this name. */
+    Result<std::uint32_t> find_class(const char *name) noexcept
+    {
+        std::uint32_t label = 0;
+        return noted(zsseg_class_find(handle_, name, &label), [&] { return label; });
+    }
+    /** The class with this label; its name is there until the class changes. */
+    Result<Class> class_at(std::uint32_t label) noexcept
+    {
+        zsseg_class_t raw = {};
+        raw.struct_size = sizeof raw;
+        return noted(zsseg_class_info(handle_, label, &raw), [&] {
+            Class found = Class::of(raw);
+            found.enabled = (raw.flags & ZSSEG_CLASS_ENABLED) != 0;
+            return found;
+        });
+    }
+    /** Labels are smaller than this. */
+    Result<std::uint32_t> label_capacity() noexcept
+    {
+        std::uint32_t count = 0;
+        return noted(zsseg_label_capacity(handle_, &count), [&] { return count; });
+    }
+    /** Rows that can still be added or replaced. */
+    Result<std::uint32_t> class_vacancies() noexcept
+    {
+        std::uint32_t count = 0;
+        return noted(zsseg_class_vacancies(handle_, &count), [&] { return count; });
+    }
+
+    /** How pixels are decided. */
+    Result<zsseg_decision_t> decision() noexcept
+    {
+        zsseg_decision_t found = {};
+        found.struct_size = sizeof found;
+        return noted(zsseg_decision(handle_, &found), [&] { return found; });
+    }
+    Status set_decision(const zsseg_decision_t &decision) noexcept
+    {
+        return noted(zsseg_set_decision(handle_, &decision));
+    }
+    Status set_smoothing(float weight, float cut) noexcept
+    {
+        return noted(zsseg_set_smoothing(handle_, weight, cut));
+    }
+    Status forget() noexcept { return noted(zsseg_forget(handle_)); }
+    /** One of ZSSEG_FUSION_* with its parameter. */
+    Status set_fusion(std::uint32_t mode, float parameter, std::uint32_t segments = 5) noexcept
+    {
+        const zsseg_fusion_t fusion = {sizeof fusion, mode, parameter, segments};
+        return noted(zsseg_set_fusion(handle_, &fusion));
+    }
+    Status unset_fusion() noexcept { return noted(zsseg_set_fusion(handle_, nullptr)); }
+    Status set_clock(std::uint64_t (*now_ns)()) noexcept
+    {
+        return noted(zsseg_set_clock(handle_, now_ns));
+    }
+    /** 0 for no deadline. */
+    Status set_deadline_us(std::uint64_t deadline_us) noexcept
+    {
+        return noted(zsseg_set_deadline_us(handle_, deadline_us));
+    }
+    /** Where the time of the latest frame went. */
+    Result<zsseg_times_t> stage_times() noexcept
+    {
+        zsseg_times_t times = {};
+        times.struct_size = sizeof times;
+        return noted(zsseg_stage_times(handle_, &times), [&] { return times; });
+    }
+
+    /** What the latest call that can fail, other than arena_peak() and cancel(), failed with. */
     Error last_error() const noexcept
     {
         Error error;
@@ -697,6 +1042,28 @@ private:
     using OwnedArena = std::unique_ptr<std::byte, Release>;
 
     explicit Segmenter(zsseg_t *handle) noexcept : handle_(handle) {}
+
+    Status noted(zsseg_status_t status) noexcept
+    {
+        latest_ = Status(status);
+        return latest_;
+    }
+    /** What `get` says after a success, or the error. */
+    template <class Get, class T = std::invoke_result_t<Get>>
+    Result<T> noted(zsseg_status_t status, Get &&get) noexcept
+    {
+        if (!noted(status)) {
+            return last_error();
+        }
+        return get();
+    }
+
+    Status begin(zsseg_frame_t &frame, const Features *affinity, const Output &output) noexcept
+    {
+        frame.struct_size = sizeof frame;
+        frame.affinity = affinity == nullptr ? nullptr : &affinity->c_struct();
+        return noted(zsseg_begin(handle_, &frame, &output.c_struct()));
+    }
 
     void close() noexcept
     {

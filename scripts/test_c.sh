@@ -2,7 +2,9 @@
 # Tests the C and C++ API: scripts/test_c.sh LIBDIR [NETWORK.zsb PICTURE.ppm]
 #
 # LIBDIR holds libzsseg.a. Without a bundle that holds a network the tests that need one are left
-# out. TINY_BUNDLE may name a bundle of examples/write_tiny_bundle.rs; otherwise one is written.
+# out; add_class runs on it only if it knows the word cat. TINY_BUNDLE may name a bundle of
+# examples/write_tiny_bundle.rs with words.zsb and cosine.zsb beside it; otherwise all three are
+# written.
 # Needs gcc, g++ and valgrind; uses clang and 32-bit compilers where there are any.
 set -u
 
@@ -44,12 +46,20 @@ done
 [ -f "$library" ] || { echo "no $library: run \`cargo build --release\` first" >&2; exit 2; }
 
 tiny=${TINY_BUNDLE:-}
-if [ -z "$tiny" ]; then
+write_tiny() { # OUT.zsb [KIND]
     # In a folder of its own: with other features cargo would replace LIBDIR's libraries.
-    tiny=$work/tiny.zsb
     CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/tiny cargo run --quiet --locked \
-        --no-default-features --features std --example write_tiny_bundle -- "$tiny" || exit 1
+        --no-default-features --features std --example write_tiny_bundle -- "$@" || exit 1
+}
+if [ -z "$tiny" ]; then
+    tiny=$work/tiny.zsb
+    write_tiny "$tiny"
+    write_tiny "$work/words.zsb" words
+    write_tiny "$work/cosine.zsb" cosine
 fi
+words=$(dirname "$tiny")/words.zsb
+c_bundles=("$tiny" "$words" "$(dirname "$tiny")/cosine.zsb")
+cxx_bundles=("$tiny" "$words")
 
 c_compilers=(gcc)
 cxx_compilers=(g++)
@@ -113,16 +123,17 @@ for cc in "${c_compilers[@]}"; do
     for std in c99 c11; do
         step "build the tests, $cc $std" build_c "$work/c-$cc-$std" "$cc" -std=$std
     done
-    step "run the tests, $cc" "$work/c-$cc-c99" "$tiny" "${network[@]}"
+    step "run the tests, $cc" "$work/c-$cc-c99" "${c_bundles[@]}" "${network[@]}"
 done
 for cxx in "${cxx_compilers[@]}"; do
     for std in c++17 c++20; do
         step "build the C++ tests, $cxx $std" build_cxx "$work/x-$cxx-$std" "$cxx" -std=$std
-        step "run the C++ tests, $cxx $std" "$work/x-$cxx-$std" "$tiny" "${network[@]}"
+        step "run the C++ tests, $cxx $std" "$work/x-$cxx-$std" "${cxx_bundles[@]}" \
+            "${network[@]}"
     done
     step "build the C++ tests, $cxx without exceptions" \
         build_cxx "$work/x-$cxx-none" "$cxx" -std=c++17 -fno-exceptions -fno-rtti
-    step "run the C++ tests, $cxx without exceptions" "$work/x-$cxx-none" "$tiny"
+    step "run the C++ tests, $cxx without exceptions" "$work/x-$cxx-none" "${cxx_bundles[@]}"
 done
 
 # The examples.
@@ -136,10 +147,14 @@ for cc in "${c_compilers[@]}"; do
         example "$work/list_classes" bindings/c/examples/list_classes.c "$cc" -std=c99
     step "build segment_image, $cc" \
         example "$work/segment_image" bindings/c/examples/segment_image.c "$cc" -std=c99
+    step "build add_class, $cc" \
+        example "$work/add_class" bindings/c/examples/add_class.c "$cc" -std=c99
 done
 for cxx in "${cxx_compilers[@]}"; do
     step "build segment_image.cpp, $cxx" \
         example "$work/segment_image_cpp" bindings/cpp/examples/segment_image.cpp "$cxx" -std=c++17
+    step "build add_class.cpp, $cxx" \
+        example "$work/add_class_cpp" bindings/cpp/examples/add_class.cpp "$cxx" -std=c++17
 done
 step "list_classes" "$work/list_classes" "$tiny"
 refused() { ! "$@"; }
@@ -156,6 +171,30 @@ bad_pictures() {
     ! "$work/segment_image" "$tiny" "$work/huge.ppm"
 }
 step "segment_image refuses pictures that are cut off" bad_pictures
+# Without a network add_class prints what classes cost.
+add_class_costs() { # PROGRAM
+    local way
+    "$1" "$words" "$work/whole.ppm" dog >"$work/costs.txt" || return 1
+    cat "$work/costs.txt"
+    for way in row embedding word; do
+        grep -Eq "^$way +[0-9]+ bytes a class, +[0-9]+ bytes once, +[0-9.]+ us$" \
+            "$work/costs.txt" || return 1
+    done
+    grep -q '^dog has label 3$' "$work/costs.txt"
+}
+unknown_word() { # PROGRAM
+    ! "$1" "$words" "$work/whole.ppm" unicorn 2>"$work/log2" &&
+        grep -q 'a word is not in the bundle' "$work/log2"
+}
+for program in add_class add_class_cpp; do
+    step "$program tells what classes cost" add_class_costs "$work/$program"
+    step "$program refuses an unknown word" unknown_word "$work/$program"
+done
+same_classes() {
+    "$work/add_class" "${network[@]}" cat "$work/c.pgm" &&
+        "$work/add_class_cpp" "${network[@]}" cat "$work/cpp.pgm" &&
+        cmp "$work/c.pgm" "$work/cpp.pgm"
+}
 same_masks() {
     "$work/segment_image" "${network[@]}" "$work/c.pgm" >"$work/c.txt" &&
         "$work/segment_image_cpp" "${network[@]}" "$work/cpp.pgm" >"$work/cpp.txt" &&
@@ -163,13 +202,17 @@ same_masks() {
 }
 if [ ${#network[@]} -gt 0 ]; then
     step "segment_image gives the same from C and C++" same_masks
+    if "$work/list_classes" "${network[0]}" | grep -Eq '^words +[1-9]'; then
+        step "add_class gives the same from C and C++" same_classes
+    fi
 fi
 
 # Under valgrind, which watches the library's reads and writes too. Buffers have exact sizes.
 under_valgrind=(valgrind --quiet --error-exitcode=9 --leak-check=full)
-step "valgrind: tests" "${under_valgrind[@]}" "$work/c-gcc-c99" "$tiny"
-step "valgrind: C++ tests" "${under_valgrind[@]}" "$work/x-g++-c++17" "$tiny"
+step "valgrind: tests" "${under_valgrind[@]}" "$work/c-gcc-c99" "${c_bundles[@]}"
+step "valgrind: C++ tests" "${under_valgrind[@]}" "$work/x-g++-c++17" "${cxx_bundles[@]}"
 step "valgrind: list_classes" "${under_valgrind[@]}" "$work/list_classes" "$tiny"
+step "valgrind: add_class" "${under_valgrind[@]}" "$work/add_class" "$words" "$work/whole.ppm" dog
 if [ ${#network[@]} -gt 0 ]; then
     step "valgrind: segment_image" "${under_valgrind[@]}" "$work/segment_image" "${network[@]}"
 fi
@@ -182,8 +225,8 @@ step "build the C++ tests with ASan and UBSan" \
 is_in() { nm "$1" | grep -q __asan_init && nm "$1" | grep -q __ubsan_handle; }
 step "ASan and UBSan are in the tests" is_in "$work/c-asan"
 step "ASan and UBSan are in the C++ tests" is_in "$work/x-asan"
-step "ASan and UBSan: tests" "$work/c-asan" "$tiny" "${network[@]}"
-step "ASan and UBSan: C++ tests" "$work/x-asan" "$tiny" "${network[@]}"
+step "ASan and UBSan: tests" "$work/c-asan" "${c_bundles[@]}" "${network[@]}"
+step "ASan and UBSan: C++ tests" "$work/x-asan" "${cxx_bundles[@]}" "${network[@]}"
 
 if [ ${#network[@]} -eq 0 ]; then
     echo "no bundle with a network was given: the tests that need one were left out"

@@ -4,25 +4,41 @@
 
 /// A monotonic clock that the caller provides.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(Option<fn() -> u64>);
+pub struct Clock(Reader);
+
+#[derive(Clone, Copy, Debug)]
+enum Reader {
+    None,
+    Rust(fn() -> u64),
+    C(extern "C" fn() -> u64),
+}
 
 impl Clock {
     /// No clock.
-    pub const NONE: Clock = Clock(None);
+    pub const NONE: Clock = Clock(Reader::None);
 
     /// A clock that returns nanoseconds since any fixed moment.
     pub const fn new(now_ns: fn() -> u64) -> Clock {
-        Clock(Some(now_ns))
+        Clock(Reader::Rust(now_ns))
+    }
+
+    /// As [`Clock::new`], of a C program.
+    pub const fn of_c(now_ns: extern "C" fn() -> u64) -> Clock {
+        Clock(Reader::C(now_ns))
     }
 
     /// Whether there is a clock.
     pub fn runs(&self) -> bool {
-        self.0.is_some()
+        !matches!(self.0, Reader::None)
     }
 
     /// Nanoseconds since the clock's moment; 0 without a clock.
     pub fn now_ns(&self) -> u64 {
-        self.0.map_or(0, |now_ns| now_ns())
+        match self.0 {
+            Reader::None => 0,
+            Reader::Rust(now_ns) => now_ns(),
+            Reader::C(now_ns) => now_ns(),
+        }
     }
 }
 

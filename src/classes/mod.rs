@@ -63,7 +63,8 @@ pub struct NewClass<'n> {
     pub name: &'n str,
     /// Its label, a free one; the lowest free one if not given.
     pub label: Option<u16>,
-    /// Display colour; that of [`voc_color`] for its label if not given.
+    /// Display colour; if not given the first of [`voc_color`], from its label on, that no other
+    /// class has.
     pub color: Option<[u8; 3]>,
     /// Whether pixels of this class were labelled in training.
     pub seen: bool,
@@ -277,11 +278,19 @@ impl<'a> ClassTable<'a> {
     /// Enters a class at the vacancy found for it.
     pub fn add(&mut self, class: &NewClass<'_>, vacancy: Vacancy, origin: Origin) {
         let label = usize::from(vacancy.label);
+        let color = class.color.unwrap_or_else(|| self.free_color(label));
         let Some(slot) = self.slots.get_mut(label) else { return };
         enter(slot, class);
-        slot.color = class.color.unwrap_or(voc_color(label));
+        slot.color = color;
         slot.set(SEEN, class.seen);
         self.own(vacancy, origin);
+    }
+
+    /// The first of [`voc_color`] from `label` on that no class has.
+    pub fn free_color(&self, label: usize) -> [u8; 3] {
+        let taken = |color: &[u8; 3]| self.iter().any(|class| class.color == *color);
+        let places = label..=label.saturating_add(self.slots.len());
+        places.map(voc_color).find(|color| !taken(color)).unwrap_or(voc_color(label))
     }
 
     /// Notes that a class has a new row, at the vacancy found for it.

@@ -4,7 +4,7 @@ use super::failure::Usage;
 use super::model::read_capped;
 use super::suggest::{nearest, nearest_words, offer, unknown_word};
 use crate::bundle::{ClassRow, RowSource, WeightValues};
-use crate::classes::{NewClass, voc_color};
+use crate::classes::NewClass;
 use crate::convert::read_vector;
 use crate::limits::{Limits, MAX_EMBEDDING};
 use crate::segmenter::{ClassSource, Meaning, Segmenter};
@@ -167,8 +167,7 @@ impl ClassToAdd {
     /// # Errors
     /// Naming the class; for an unknown word, the word and known ones that resemble it.
     pub fn add(&self, segmenter: &mut Segmenter<'_>) -> Result<u16> {
-        let color = Some(free_color(segmenter));
-        let class = NewClass { color, ..NewClass::named(&self.name) };
+        let class = NewClass::named(&self.name);
         let added = segmenter.add_class(&class, &self.source());
         added.map_err(|error| self.explain(segmenter, error))
     }
@@ -178,7 +177,7 @@ impl ClassToAdd {
         let mut weights = vec![0.0; segmenter.bundle().head().channels as usize];
         let made = segmenter.class_row(&self.source(), &mut weights);
         let bias = made.map_err(|error| self.explain(segmenter, error))?;
-        let color = free_color(segmenter);
+        let color = segmenter.free_color();
         let class = NewClass { color: Some(color), ..NewClass::named(&self.name) };
         let added = segmenter.add_class(&class, &ClassSource::Row { weights: &weights, bias });
         added.map_err(|error| self.explain(segmenter, error))?;
@@ -222,14 +221,6 @@ pub fn label_of(segmenter: &Segmenter<'_>, name: &str) -> Result<u16> {
         let offered = offer(&nearest(name, segmenter.classes().map(|class| class.name)));
         anyhow!("there is no class called \"{name}\"{offered}")
     })
-}
-
-/// A colour of the VOC map that no class has, from the next label on.
-fn free_color(segmenter: &Segmenter<'_>) -> [u8; 3] {
-    let first = segmenter.classes().count();
-    let taken = |color: &[u8; 3]| segmenter.classes().any(|class| class.color == *color);
-    let places = first..first + 1 + segmenter.label_capacity();
-    places.map(voc_color).find(|color| !taken(color)).unwrap_or(voc_color(first))
 }
 
 impl ClassArgs {

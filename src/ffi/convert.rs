@@ -1,56 +1,49 @@
-//! C structs in and out: sizes, pointers, numbers.
+//! C structs, texts and numbers in and out.
 
-use super::guard::{Span, Text};
+use super::guard::Text;
 use super::types::*;
-use crate::head::{Labels, Output, PlaneMut};
-use crate::image::{ColorMatrix, ColorRange, Image, PixelFormat, Plane};
-use crate::limits::Limits;
-use crate::map::{Layout, Map};
-use crate::status::{Result, Status};
+use super::types_classes::*;
+use super::types_work::*;
+use crate::limits::{AffinityShape, Limits, MAX_NAME_BYTES};
+use crate::status::{Error, Result, Status};
+use core::ffi::{CStr, c_char};
 use core::mem::MaybeUninit;
 
 /// A struct that starts with its `struct_size`.
 ///
 /// # Safety
-/// `repr(C)`, first field `struct_size: u32`, and valid when every byte is zero.
+/// `repr(C)`, first field `struct_size: u32`, no padding, and valid when every byte is zero.
 pub(super) unsafe trait Versioned: Sized {
-    /// Size of the struct in the first version of the header that had it.
-    const OLDEST_BYTES: usize;
+    /// Sizes that the struct had in older headers.
+    const OLDER_BYTES: &'static [usize] = &[];
 }
 
-// SAFETY: `repr(C)`, integers, floats and raw pointers only, `struct_size` first.
-unsafe impl Versioned for zsseg_error_t {
-    const OLDEST_BYTES: usize = size_of::<Self>();
+/// States that structs are [`Versioned`], with the first field that each older header lacked.
+macro_rules! versioned {
+    ($($name:ident $(without $field:ident)*;)*) => {$(
+        // SAFETY: `repr(C)`, integers, floats and raw pointers only, `struct_size` first.
+        unsafe impl Versioned for $name {
+            const OLDER_BYTES: &'static [usize] = &[$(core::mem::offset_of!($name, $field)),*];
+        }
+    )*};
 }
 
-// SAFETY: `repr(C)`, integers, floats and raw pointers only, `struct_size` first.
-unsafe impl Versioned for zsseg_limits_t {
-    const OLDEST_BYTES: usize = size_of::<Self>();
-}
-
-// SAFETY: `repr(C)`, integers, floats and raw pointers only, `struct_size` first.
-unsafe impl Versioned for zsseg_bundle_info_t {
-    const OLDEST_BYTES: usize = size_of::<Self>();
-}
-
-// SAFETY: `repr(C)`, integers, floats and raw pointers only, `struct_size` first.
-unsafe impl Versioned for zsseg_class_t {
-    const OLDEST_BYTES: usize = size_of::<Self>();
-}
-
-// SAFETY: `repr(C)`, integers, floats and raw pointers only, `struct_size` first.
-unsafe impl Versioned for zsseg_image_t {
-    const OLDEST_BYTES: usize = size_of::<Self>();
-}
-
-// SAFETY: `repr(C)`, integers, floats and raw pointers only, `struct_size` first.
-unsafe impl Versioned for zsseg_output_t {
-    const OLDEST_BYTES: usize = size_of::<Self>();
-}
-
-// SAFETY: `repr(C)`, integers, floats and raw pointers only, `struct_size` first.
-unsafe impl Versioned for zsseg_features_t {
-    const OLDEST_BYTES: usize = size_of::<Self>();
+versioned! {
+    zsseg_error_t;
+    zsseg_limits_t without extra_classes;
+    zsseg_bundle_info_t without head;
+    zsseg_class_t without prior;
+    zsseg_image_t;
+    zsseg_output_t without unknown;
+    zsseg_features_t;
+    zsseg_new_class_t;
+    zsseg_class_cost_t;
+    zsseg_decision_t;
+    zsseg_frame_t;
+    zsseg_fusion_t;
+    zsseg_times_t;
+    zsseg_object_settings_t;
+    zsseg_object_t;
 }
 
 /// NULL check with the argument's name.
@@ -62,7 +55,7 @@ fn checked_size<T: Versioned>(pointer: *const T, what: &'static str) -> Result<u
     not_null(pointer, what)?;
     // SAFETY: not NULL, and the caller's struct starts with its size.
     let size = unsafe { pointer.cast::<u32>().read_unaligned() } as usize;
-    if size < T::OLDEST_BYTES || size > size_of::<T>() {
+    if size != size_of::<T>() && !T::OLDER_BYTES.contains(&size) {
         return Err(Status::StructSize.about(what).numbers(size as u64, size_of::<T>() as u64));
     }
     Ok(size)
@@ -137,154 +130,120 @@ pub(super) unsafe fn bundle_bytes<'a>(
     Ok(unsafe { core::slice::from_raw_parts(bytes.cast(), len) })
 }
 
-impl zsseg_limits_t {
-    pub(super) fn to_limits(&self) -> Limits {
-        Limits {
-            max_frame_width: self.max_frame_width,
-            max_frame_height: self.max_frame_height,
-            threads: self.threads,
-        }
-    }
+/// Writes a number or a pointer; `pointer` may be unaligned.
+///
+/// # Safety
+/// `pointer` leads to a writable `T`.
+pub(super) unsafe fn put<T>(pointer: *mut T, value: T) -> Result<()> {
+    // SAFETY: as promised by the caller.
+    unsafe { pointer.write_unaligned(value) };
+    Ok(())
 }
 
-impl zsseg_image_t {
-    /// # Safety
-    /// The planes of the format are NULL or lead to `plane_bytes` readable bytes each.
-    pub(super) unsafe fn to_image<'a>(&self) -> Result<Image<'a>> {
-        let format = PixelFormat::from_code(self.format)?;
-        let matrix = ColorMatrix::from_code(self.color_matrix)?;
-        let range = ColorRange::from_code(self.color_range)?;
-        let mut planes = [Plane::default(); 3];
-        let sizes = self.stride_bytes.iter().zip(&self.plane_bytes);
-        let sources = self.planes.iter().zip(sizes).take(format.planes());
-        for (plane, (&data, (&stride_bytes, &len))) in planes.iter_mut().zip(sources) {
-            not_null(data, "plane of the frame")?;
-            if len > isize::MAX as usize {
-                return Err(Status::LimitExceeded.about("plane of the frame"));
-            }
-            // SAFETY: as promised by the caller.
-            let data = unsafe { core::slice::from_raw_parts(data, len) };
-            *plane = Plane { data, stride_bytes };
-        }
-        let planes = planes.get(..format.planes()).unwrap_or_default();
-        Image::new(format, self.width, self.height, planes, matrix, range)
-    }
+/// Longest phrase, in bytes.
+const MAX_PHRASE_BYTES: usize = 1023;
+/// What errors call a text, and one that is not UTF-8.
+const NAME: (&str, &str) = ("bytes of a class's name", "a class's name that is not UTF-8");
+const PHRASE: (&str, &str) = ("bytes of a phrase", "a phrase that is not UTF-8");
 
-    /// Addresses that are read.
-    pub(super) fn spans(&self) -> [Span; 3] {
-        let count = PixelFormat::from_code(self.format).map_or(0, PixelFormat::planes);
-        let mut spans = [Span::new(core::ptr::null::<u8>(), 0); 3];
-        let planes = self.planes.iter().zip(&self.plane_bytes).take(count);
-        for (span, (&data, &len)) in spans.iter_mut().zip(planes) {
-            *span = Span::new(data, len);
-        }
-        spans
-    }
+/// The name of a class. Never reads beyond its longest length and one byte.
+///
+/// # Safety
+/// `text` is NULL or NUL-terminated, and stays unchanged for `'a`.
+pub(super) unsafe fn name<'a>(text: *const c_char) -> Result<&'a str> {
+    // SAFETY: as promised by the caller.
+    unsafe { bounded_text(text, NAME, MAX_NAME_BYTES) }
 }
 
-impl zsseg_features_t {
-    /// # Safety
-    /// `data` is NULL or leads to `len` readable values.
-    pub(super) unsafe fn to_map<'a>(&self) -> Result<Map<'a, f32>> {
-        not_null(self.data, "features")?;
-        if !self.data.is_aligned() || self.len > isize::MAX as usize / size_of::<f32>() {
-            return Err(Status::InvalidArgument.about("features"));
-        }
-        let layout = match self.layout {
-            ZSSEG_LAYOUT_CHW => Layout::Chw,
-            ZSSEG_LAYOUT_HWC => Layout::Hwc,
-            other => {
-                return Err(Status::InvalidArgument.about("layout").numbers(other.into(), 1));
-            }
-        };
-        // SAFETY: as promised by the caller.
-        let data = unsafe { core::slice::from_raw_parts(self.data, self.len) };
-        let (height, width) = (self.grid_height as usize, self.grid_width as usize);
-        Map::new(data, height, width, self.channels as usize, layout)
-    }
-
-    pub(super) fn span(&self) -> Span {
-        Span::new(self.data, self.len.saturating_mul(size_of::<f32>()))
-    }
-}
-
-impl zsseg_output_t {
-    /// Addresses that are written.
-    fn spans(&self) -> [Span; 3] {
-        let optional = |data: *mut u8, len| Span::new(data, if data.is_null() { 0 } else { len });
-        [
-            Span::new(self.labels, self.labels_bytes),
-            optional(self.confidence, self.confidence_bytes),
-            optional(self.margin, self.margin_bytes),
-        ]
-    }
-
-    /// Checks that no output overlaps another or any of `others`.
-    pub(super) fn check_overlap(&self, others: &[Span]) -> Result<()> {
-        let spans = self.spans();
-        for (number, &span) in spans.iter().enumerate() {
-            let later = spans.iter().skip(number + 1);
-            if others.iter().chain(later).any(|&other| span.overlaps(other)) {
-                return Err(Status::Overlap.about("output plane"));
-            }
-        }
-        Ok(())
-    }
-
-    /// # Safety
-    /// The planes are NULL or lead to as many writable bytes as stated, and
-    /// [`zsseg_output_t::check_overlap`] passed.
-    pub(super) unsafe fn to_output<'a>(&self) -> Result<Output<'a>> {
-        not_null(self.labels, "label plane")?;
-        let labels_bytes = checked_len(self.labels_bytes)?;
-        let labels = match self.label_type {
-            ZSSEG_LABELS_U8 => {
-                // SAFETY: as promised by the caller.
-                Labels::U8(unsafe {
-                    plane(self.labels.cast(), labels_bytes, self.labels_stride_bytes)
-                })
-            }
-            ZSSEG_LABELS_U16 => {
-                let data = self.labels.cast::<u16>();
-                if !data.is_aligned() || !self.labels_stride_bytes.is_multiple_of(2) {
-                    return Err(Status::InvalidArgument.about("alignment of u16 labels"));
-                }
-                // SAFETY: as promised by the caller; aligned.
-                Labels::U16(unsafe { plane(data, labels_bytes / 2, self.labels_stride_bytes / 2) })
-            }
-            other => {
-                return Err(Status::InvalidArgument.about("label type").numbers(other.into(), 2));
-            }
-        };
-        let optional = |data: *mut u8, len, stride| -> Result<Option<PlaneMut<'a, u8>>> {
-            if data.is_null() {
-                return Ok(None);
-            }
-            // SAFETY: as promised by the caller.
-            Ok(Some(unsafe { plane(data, checked_len(len)?, stride) }))
-        };
-        Ok(Output {
-            labels,
-            confidence: optional(
-                self.confidence,
-                self.confidence_bytes,
-                self.confidence_stride_bytes,
-            )?,
-            margin: optional(self.margin, self.margin_bytes, self.margin_stride_bytes)?,
-        })
-    }
-}
-
-fn checked_len(len: usize) -> Result<usize> {
-    if len > isize::MAX as usize {
-        return Err(Status::LimitExceeded.about("output plane"));
-    }
-    Ok(len)
+/// A phrase that is looked up in a word table.
+///
+/// # Safety
+/// As for [`name`].
+pub(super) unsafe fn phrase<'a>(text: *const c_char) -> Result<&'a str> {
+    // SAFETY: as promised by the caller.
+    unsafe { bounded_text(text, PHRASE, MAX_PHRASE_BYTES) }
 }
 
 /// # Safety
-/// `data` leads to `len` aligned, writable elements that nothing else uses for `'a`.
-unsafe fn plane<'a, T: Copy>(data: *mut T, len: usize, stride: usize) -> PlaneMut<'a, T> {
+/// As for [`name`].
+unsafe fn bounded_text<'a>(
+    text: *const c_char,
+    (what, not_utf8): (&'static str, &'static str),
+    most: usize,
+) -> Result<&'a str> {
+    not_null(text, what)?;
+    // SAFETY: the text ends with a NUL, and bytes behind one that is not NUL belong to it.
+    let ends = (0..=most).any(|at| unsafe { text.add(at).read() } == 0);
+    if !ends {
+        let error = Status::InvalidArgument.about(what);
+        return Err(error.numbers(most as u64 + 1, most as u64));
+    }
+    // SAFETY: there is a NUL.
+    let text = unsafe { CStr::from_ptr(text) };
+    text.to_str().map_err(|_| Status::InvalidArgument.about(not_utf8))
+}
+
+/// `len` floats of the caller's.
+///
+/// # Safety
+/// `data` is NULL or leads to `len` values that stay readable and unchanged for `'a`.
+pub(super) unsafe fn floats<'a>(
+    data: *const f32,
+    len: usize,
+    what: &'static str,
+) -> Result<&'a [f32]> {
+    not_null(data, what)?;
+    if !data.is_aligned() || len > isize::MAX as usize / size_of::<f32>() {
+        return Err(Status::InvalidArgument.about(what));
+    }
+    // SAFETY: as promised by the caller; aligned.
+    Ok(unsafe { core::slice::from_raw_parts(data, len) })
+}
+
+/// `len` floats of the caller's, to be written.
+///
+/// # Safety
+/// `data` is NULL or leads to `len` writable values that nothing else uses for `'a`.
+pub(super) unsafe fn floats_mut<'a>(
+    data: *mut f32,
+    len: usize,
+    what: &'static str,
+) -> Result<&'a mut [f32]> {
     // SAFETY: as promised by the caller.
-    PlaneMut::new(unsafe { core::slice::from_raw_parts_mut(data, len) }, stride)
+    unsafe { floats(data, len, what)? };
+    // SAFETY: as promised by the caller; checked like those that are read.
+    Ok(unsafe { core::slice::from_raw_parts_mut(data, len) })
+}
+
+/// The label of a class.
+pub(super) fn label(label: u32) -> Result<u16> {
+    let too_large = Status::InvalidArgument.about("label of a class");
+    u16::try_from(label).map_err(|_| too_large.numbers(label.into(), u16::MAX.into()))
+}
+
+/// An error about a number that is none of a list whose highest is `last`.
+pub(super) fn no_such(what: &'static str, found: u32, last: u32) -> Error {
+    Status::InvalidArgument.about(what).numbers(found.into(), last.into())
+}
+
+impl zsseg_limits_t {
+    pub(super) fn to_limits(&self) -> Result<Limits> {
+        const KNOWN: u32 = ZSSEG_USE_SMOOTHING | ZSSEG_USE_FUSION | ZSSEG_USE_GENERATOR;
+        if self.uses & !KNOWN != 0 {
+            return Err(no_such("uses", self.uses, KNOWN));
+        }
+        let sides = [self.affinity_height, self.affinity_width, self.affinity_channels];
+        let [height, width, channels] = sides.map(|side| side as usize);
+        let given = sides != [0; 3];
+        Ok(Limits {
+            max_frame_width: self.max_frame_width,
+            max_frame_height: self.max_frame_height,
+            threads: self.threads,
+            extra_classes: self.extra_classes,
+            smoothing: self.uses & ZSSEG_USE_SMOOTHING != 0,
+            fusion: self.uses & ZSSEG_USE_FUSION != 0,
+            affinity: given.then_some(AffinityShape { height, width, channels }),
+            generator: self.uses & ZSSEG_USE_GENERATOR != 0,
+        })
+    }
 }

@@ -1,152 +1,15 @@
-//! The functions of `include/zsseg.h`.
+//! The functions of `include/zsseg.h` around the life of a segmenter.
 
-use super::convert::{bundle_bytes, check_out, not_null, read, report, write};
-use super::guard::{self, HANDLE_BYTES, Handle, Span, catch, copy_text};
+use super::convert::{bundle_bytes, check_out, not_null, put, read, report, write};
+use super::frames::{Frame, Input};
+use super::guard::{self, HANDLE_BYTES, Handle, Span, catch, copy_text, open_handle, with_handle};
 use super::types::*;
 use crate::bundle::Bundle;
 use crate::limits::{Limits, product};
 use crate::map::Layout;
 use crate::segmenter::Segmenter;
-use crate::spec::{Backbone, HeadKind};
 use crate::status::{Result, Status};
 use core::ffi::{c_char, c_void};
-
-/// Version of the interface that this library has: ZSSEG_ABI_VERSION of its own header.
-#[unsafe(no_mangle)]
-pub extern "C" fn zsseg_abi_version() -> u32 {
-    ZSSEG_ABI_VERSION
-}
-
-/// Version of the library, such as "0.1.0". Never NULL.
-#[unsafe(no_mangle)]
-pub extern "C" fn zsseg_version() -> *const c_char {
-    const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
-    VERSION.as_ptr().cast()
-}
-
-/// What this build can do: ZSSEG_CAPABILITY_* bits.
-#[unsafe(no_mangle)]
-pub extern "C" fn zsseg_capabilities() -> u32 {
-    if cfg!(feature = "tract") { ZSSEG_CAPABILITY_TRACT | ZSSEG_CAPABILITY_ENGINE_HEAP } else { 0 }
-}
-
-/// English text for a status; "unknown status" for a number that is none. Never NULL.
-#[unsafe(no_mangle)]
-pub extern "C" fn zsseg_status_str(status: zsseg_status_t) -> *const c_char {
-    Status::from_code(status).map_or(c"unknown status", Status::c_text).as_ptr()
-}
-
-/// Checks everything about a bundle that can be checked without running it: structure, numbers,
-/// every checksum. Time is linear in its size.
-///
-/// # Safety
-/// `bundle` leads to `bundle_bytes` readable bytes at any address.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn zsseg_bundle_verify(
-    bundle: *const c_void,
-    bundle_bytes: usize,
-    error: *mut zsseg_error_t,
-) -> zsseg_status_t {
-    let result = catch(|| {
-        // SAFETY: as promised by the caller.
-        let bytes = unsafe { self::bundle_bytes(bundle, bundle_bytes)? };
-        Bundle::open(bytes).map(|_| ())
-    });
-    // SAFETY: as promised by the caller.
-    unsafe { report(result, error) }
-}
-
-/// Describes a bundle. The checksums of its sections are not compared: see
-/// zsseg_bundle_verify().
-///
-/// # Safety
-/// `bundle` leads to `bundle_bytes` readable bytes, which outlive the use of the
-/// pointers in `info`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn zsseg_bundle_info(
-    bundle: *const c_void,
-    bundle_bytes: usize,
-    info: *mut zsseg_bundle_info_t,
-    error: *mut zsseg_error_t,
-) -> zsseg_status_t {
-    let result = catch(|| {
-        check_out(info, "info")?;
-        // SAFETY: as promised by the caller.
-        let bytes = unsafe { self::bundle_bytes(bundle, bundle_bytes)? };
-        // SAFETY: checked above.
-        unsafe { write(info, &describe(&Bundle::parse(bytes)?)) }
-    });
-    // SAFETY: as promised by the caller.
-    unsafe { report(result, error) }
-}
-
-fn describe(bundle: &Bundle<'_>) -> zsseg_bundle_info_t {
-    let manifest = bundle.manifest();
-    let card = bundle.model_card();
-    zsseg_bundle_info_t {
-        struct_size: 0,
-        class_count: manifest.head.classes,
-        model_name: manifest.model_name.as_ptr().cast(),
-        license: manifest.license.as_ptr().cast(),
-        model_card: card.map_or(core::ptr::null(), |card| card.as_ptr().cast()),
-        model_card_bytes: card.map_or(0, str::len),
-        backbone: match manifest.backbone {
-            Backbone::External => ZSSEG_BACKBONE_EXTERNAL,
-            Backbone::Onnx => ZSSEG_BACKBONE_ONNX,
-        },
-        input_width: manifest.input.width,
-        input_height: manifest.input.height,
-        grid_width: manifest.grid_width,
-        grid_height: manifest.grid_height,
-        channels: manifest.head.channels,
-        output_layout: layout_code(manifest.output_layout),
-        has_classifier: u32::from(manifest.head.kind != HeadKind::Logits),
-        sha256: bundle.sha256(),
-    }
-}
-
-fn layout_code(layout: Layout) -> u32 {
-    match layout {
-        Layout::Chw => ZSSEG_LAYOUT_CHW,
-        Layout::Hwc => ZSSEG_LAYOUT_HWC,
-    }
-}
-
-/// Describes class `index` of a bundle; its index is its label in masks.
-/// ZSSEG_E_INVALID_ARGUMENT when there are not that many. Checksums are not compared.
-///
-/// # Safety
-/// `bundle` leads to `bundle_bytes` readable bytes, which outlive the use of the
-/// pointers in `info`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn zsseg_bundle_class(
-    bundle: *const c_void,
-    bundle_bytes: usize,
-    index: u32,
-    info: *mut zsseg_class_t,
-    error: *mut zsseg_error_t,
-) -> zsseg_status_t {
-    let result = catch(|| {
-        check_out(info, "info")?;
-        // SAFETY: as promised by the caller.
-        let bytes = unsafe { self::bundle_bytes(bundle, bundle_bytes)? };
-        let class = Bundle::parse(bytes)?.class(index)?;
-        let [red, green, blue] = class.color;
-        let seen = if class.seen { ZSSEG_CLASS_SEEN } else { 0 };
-        let background = if class.background { ZSSEG_CLASS_BACKGROUND } else { 0 };
-        let value = zsseg_class_t {
-            struct_size: 0,
-            flags: seen | background,
-            name: class.name.as_ptr().cast(),
-            color: [red, green, blue, 0],
-            bias: class.bias,
-        };
-        // SAFETY: checked above.
-        unsafe { write(info, &value) }
-    });
-    // SAFETY: as promised by the caller.
-    unsafe { report(result, error) }
-}
 
 /// Exact number of arena bytes that zsseg_init() will need for this bundle and these limits; a
 /// multiple of ZSSEG_ARENA_ALIGN.
@@ -165,13 +28,12 @@ pub unsafe extern "C" fn zsseg_arena_size(
     let result = catch(|| {
         not_null(arena_bytes, "arena_bytes")?;
         // SAFETY: as promised by the caller.
-        let limits = unsafe { read(limits, "limits")? }.to_limits();
+        let limits = unsafe { read(limits, "limits")? }.to_limits()?;
         // SAFETY: as promised by the caller.
         let bytes = unsafe { self::bundle_bytes(bundle, bundle_bytes)? };
         let need = arena_need(&Bundle::parse(bytes)?, &limits)?;
         // SAFETY: not NULL.
-        unsafe { arena_bytes.write_unaligned(need) };
-        Ok(())
+        unsafe { put(arena_bytes, need) }
     });
     // SAFETY: as promised by the caller.
     unsafe { report(result, error) }
@@ -205,15 +67,14 @@ pub unsafe extern "C" fn zsseg_init(
         not_null(handle, "handle")?;
         not_null(arena, "arena")?;
         // SAFETY: as promised by the caller.
-        let limits = unsafe { read(limits, "limits")? }.to_limits();
+        let limits = unsafe { read(limits, "limits")? }.to_limits()?;
         // SAFETY: as promised by the caller.
         let bytes = unsafe { self::bundle_bytes::<'static>(bundle, bundle_bytes)? };
         let spans = (Span::new(arena, arena_bytes), Span::new(bundle, bundle_bytes));
         // SAFETY: as promised by the caller.
         let created = unsafe { create(bytes, &limits, arena.cast(), arena_bytes, spans)? };
         // SAFETY: not NULL.
-        unsafe { handle.write_unaligned(created.cast()) };
-        Ok(())
+        unsafe { put(handle, created) }
     });
     // SAFETY: as promised by the caller.
     unsafe { report(result, error) }
@@ -228,7 +89,7 @@ unsafe fn create(
     arena: *mut u8,
     arena_bytes: usize,
     (arena_span, bundle_span): (Span, Span),
-) -> Result<*mut Handle> {
+) -> Result<*mut zsseg_t> {
     let bundle = Bundle::parse(bytes)?;
     let need = arena_need(&bundle, limits)?;
     if !arena.addr().is_multiple_of(ZSSEG_ARENA_ALIGN) {
@@ -245,30 +106,14 @@ unsafe fn create(
     let buffers =
         unsafe { core::slice::from_raw_parts_mut(arena.add(HANDLE_BYTES), need - HANDLE_BYTES) };
     let segmenter = Segmenter::new(&bundle, limits, buffers)?;
-    let place = arena.cast::<Handle>();
-    // SAFETY: aligned to 64 and inside the arena.
-    unsafe { place.write(Handle::new(segmenter, arena_span, bundle_span)) };
-    Ok(place)
+    // SAFETY: aligned to 64; the handle's part is used by nothing else.
+    Ok(unsafe { Handle::place(segmenter, arena, (arena_span, bundle_span)) })
 }
 
-/// Runs `call` on the handle that `handle` leads to.
-///
-/// # Safety
-/// `handle` is NULL or came from zsseg_init(), and no other thread uses it.
-unsafe fn with_handle(
-    handle: *mut zsseg_t,
-    call: impl FnOnce(&mut Handle) -> Result<()>,
-) -> zsseg_status_t {
-    if handle.is_null() {
-        return ZSSEG_E_NULL_POINTER;
-    }
-    // SAFETY: as promised by the caller.
-    unsafe { &mut *handle.cast::<Handle>() }.enter(call)
-}
-
-/// Segments one frame. The planes of `output` are written on ZSSEG_OK only, and of them only
-/// the pixels: never the bytes between rows. ZSSEG_E_UNSUPPORTED when the bundle holds no
-/// network.
+/// Segments one frame. The planes of `output` are written on ZSSEG_OK only (but see
+/// zsseg_cancel() and zsseg_set_deadline_us()), and of them only the pixels: never the bytes
+/// between rows. ZSSEG_E_UNSUPPORTED when the bundle holds no network. A frame at work is given
+/// up.
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it; `image` and
@@ -281,17 +126,30 @@ pub unsafe extern "C" fn zsseg_segment(
 ) -> zsseg_status_t {
     let call = |handle: &mut Handle| {
         // SAFETY: as promised by the caller.
-        let image = unsafe { read(image, "image")? };
+        let input = Input::Image(unsafe { read(image, "image")? });
         // SAFETY: as promised by the caller.
-        let output = unsafe { read(output, "output")? };
-        let [first, second, third] = image.spans();
-        output.check_overlap(&[handle.arena, handle.bundle, first, second, third])?;
-        // SAFETY: as promised by the caller; checked for overlap.
-        let (image, mut output) = unsafe { (image.to_image()?, output.to_output()?) };
-        handle.segmenter.segment(&image, &mut output)
+        unsafe { segment(handle, input, output) }
     };
     // SAFETY: as promised by the caller.
     unsafe { with_handle(handle, call) }
+}
+
+/// # Safety
+/// `input` and `output` describe memory that exists.
+unsafe fn segment(handle: &mut Handle, input: Input, output: *const zsseg_output_t) -> Result<()> {
+    // SAFETY: as promised by the caller.
+    let output = unsafe { read(output, "output")? };
+    // SAFETY: as promised by the caller.
+    let frame = unsafe { Frame::new(handle, input, None, output)? };
+    let segmenter = &mut handle.segmenter;
+    // SAFETY: as promised by the caller; checked for overlap.
+    unsafe {
+        frame.with(|frame, output| {
+            segmenter.begin(frame, output)?;
+            while !segmenter.step(frame, output, u32::MAX)? {}
+            Ok(())
+        })
+    }
 }
 
 /// Segments a frame of `width` x `height` pixels whose features (or logits) the caller computed,
@@ -312,12 +170,9 @@ pub unsafe extern "C" fn zsseg_segment_features(
     let call = |handle: &mut Handle| {
         // SAFETY: as promised by the caller.
         let features = unsafe { read(features, "features")? };
+        let input = Input::Features { features, width, height };
         // SAFETY: as promised by the caller.
-        let output = unsafe { read(output, "output")? };
-        output.check_overlap(&[handle.arena, handle.bundle, features.span()])?;
-        // SAFETY: as promised by the caller; checked for overlap.
-        let (map, mut output) = unsafe { (features.to_map()?, output.to_output()?) };
-        handle.segmenter.segment_features(&map, width, height, &mut output)
+        unsafe { segment(handle, input, output) }
     };
     // SAFETY: as promised by the caller.
     unsafe { with_handle(handle, call) }
@@ -354,8 +209,16 @@ pub unsafe extern "C" fn zsseg_features(
     unsafe { with_handle(handle, call) }
 }
 
+/// ZSSEG_LAYOUT_* of a layout.
+pub(super) fn layout_code(layout: Layout) -> u32 {
+    match layout {
+        Layout::Chw => ZSSEG_LAYOUT_CHW,
+        Layout::Hwc => ZSSEG_LAYOUT_HWC,
+    }
+}
+
 /// Copies the text of the latest error of this handle, shortened to fit and always
-/// NUL-terminated; empty when the latest call that works on frames succeeded. 504 bytes hold
+/// NUL-terminated; empty when the latest call that works on it succeeded. 504 bytes hold
 /// every text.
 ///
 /// # Safety
@@ -374,10 +237,7 @@ pub unsafe extern "C" fn zsseg_last_error(
         return ZSSEG_E_INVALID_ARGUMENT;
     }
     // SAFETY: as promised by the caller.
-    let handle = unsafe { &*handle.cast::<Handle>() };
-    if !handle.is_open() {
-        return ZSSEG_E_INVALID_STATE;
-    }
+    let Ok(handle) = (unsafe { open_handle(handle) }) else { return ZSSEG_E_INVALID_STATE };
     let message = handle.last_error.as_str();
     // SAFETY: as promised by the caller. Only the bytes written need to be initialised.
     unsafe {
@@ -403,10 +263,7 @@ pub unsafe extern "C" fn zsseg_arena_peak(
         return ZSSEG_E_NULL_POINTER;
     }
     // SAFETY: as promised by the caller.
-    let handle = unsafe { &*handle.cast::<Handle>() };
-    if !handle.is_open() {
-        return ZSSEG_E_INVALID_STATE;
-    }
+    let Ok(handle) = (unsafe { open_handle(handle) }) else { return ZSSEG_E_INVALID_STATE };
     let Some(used) = guard::arena_bytes(handle.segmenter.arena_used_bytes()) else {
         return ZSSEG_E_LIMIT_EXCEEDED;
     };
@@ -422,22 +279,10 @@ pub unsafe extern "C" fn zsseg_arena_peak(
 /// ZSSEG_E_INVALID_STATE.
 ///
 /// # Safety
-/// `handle` came from zsseg_init() and no other thread uses it.
+/// `handle` came from zsseg_init() and no other thread uses it, not even for
+/// zsseg_cancel().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_close(handle: *mut zsseg_t) -> zsseg_status_t {
-    if handle.is_null() {
-        return ZSSEG_E_NULL_POINTER;
-    }
     // SAFETY: as promised by the caller.
-    let handle = unsafe { &mut *handle.cast::<Handle>() };
-    if !handle.close() {
-        return ZSSEG_E_INVALID_STATE;
-    }
-    let result = catch(|| {
-        // SAFETY: the handle was open, so the segmenter has not been dropped yet; it never will
-        // be again.
-        unsafe { core::ptr::drop_in_place(&raw mut handle.segmenter) };
-        Ok(())
-    });
-    result.map_or_else(|error| error.status().code(), |()| ZSSEG_OK)
+    unsafe { guard::close(handle) }
 }

@@ -1,16 +1,22 @@
 //! What stands between a C caller and the library: the handle, the panic guard, texts.
 
+use super::frames::Frame;
+use super::types::zsseg_t;
 use crate::arena::ALIGN_BYTES;
 use crate::segmenter::Segmenter;
 use crate::status::{Error, Result, Status};
 use core::ffi::c_char;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Bytes at the start of the arena that the handle takes.
-pub(super) const HANDLE_BYTES: usize = size_of::<Handle>().next_multiple_of(ALIGN_BYTES);
+/// Where the [`Control`] lies in the arena: behind the handle, in a cache line of its own.
+const CONTROL_OFFSET: usize = size_of::<Handle>().next_multiple_of(ALIGN_BYTES);
+/// Bytes at the start of the arena that handle and control take.
+pub(super) const HANDLE_BYTES: usize =
+    CONTROL_OFFSET + size_of::<Control>().next_multiple_of(ALIGN_BYTES);
 
-const LIVE: u64 = 0x7a73_7365_675f_6c69;
-const CLOSED: u64 = 0x7a73_7365_675f_636c;
-const POISONED: u64 = 0x7a73_7365_675f_706f;
+const LIVE: u32 = 0x7a73_6c69;
+const CLOSED: u32 = 0x7a73_636c;
+const POISONED: u32 = 0x7a73_706f;
 
 /// Size of an arena with `segmenter_bytes` for the segmenter: a multiple of the alignment, as C11
 /// asks of `aligned_alloc`.
@@ -18,47 +24,153 @@ pub(super) fn arena_bytes(segmenter_bytes: usize) -> Option<usize> {
     segmenter_bytes.checked_add(HANDLE_BYTES)?.checked_next_multiple_of(ALIGN_BYTES)
 }
 
-/// What a `zsseg_t *` points to.
+/// What another thread or an interrupt may touch while a call works on the handle. It is shared,
+/// so it lies outside the handle, of which a call holds the only reference.
+pub(super) struct Control {
+    state: AtomicU32,
+    cancel: AtomicBool,
+}
+
+/// The control of the handle at the start of an arena.
+fn control_of(handle: *mut zsseg_t) -> *mut Control {
+    handle.cast::<u8>().wrapping_add(CONTROL_OFFSET).cast()
+}
+
+/// What a `zsseg_t *` points to, while its control says that it is open.
 pub(super) struct Handle {
-    state: u64,
     pub(super) segmenter: Segmenter<'static>,
     pub(super) last_error: Text,
     /// Bytes that outputs must not touch.
     pub(super) arena: Span,
     pub(super) bundle: Span,
+    /// The frame that zsseg_begin() began.
+    pub(super) frame: Option<Frame>,
+    control: &'static Control,
 }
 
 impl Handle {
-    pub(super) fn new(segmenter: Segmenter<'static>, arena: Span, bundle: Span) -> Handle {
-        Handle { state: LIVE, segmenter, last_error: Text::EMPTY, arena, bundle }
+    /// Writes a live handle and its control to the start of an arena.
+    ///
+    /// # Safety
+    /// `arena` starts at a multiple of [`ALIGN_BYTES`]; its first [`HANDLE_BYTES`] are writable
+    /// and used by nothing else for as long as the handle is open.
+    pub(super) unsafe fn place(
+        mut segmenter: Segmenter<'static>,
+        arena: *mut u8,
+        (arena_span, bundle): (Span, Span),
+    ) -> *mut zsseg_t {
+        let handle = arena.cast::<zsseg_t>();
+        let place = control_of(handle);
+        // SAFETY: aligned, inside the arena, and from here on only shared.
+        let control: &'static Control = unsafe {
+            place.write(Control { state: AtomicU32::new(LIVE), cancel: AtomicBool::new(false) });
+            &*place
+        };
+        segmenter.set_cancel_flag(Some(&control.cancel));
+        let value = Handle {
+            segmenter,
+            last_error: Text::EMPTY,
+            arena: arena_span,
+            bundle,
+            frame: None,
+            control,
+        };
+        // SAFETY: aligned and inside the arena; the control lies behind it.
+        unsafe { handle.cast::<Handle>().write(value) };
+        handle
     }
 
-    /// Runs `call` on a live handle and notes its error. A panic poisons the handle.
-    pub(super) fn enter(&mut self, call: impl FnOnce(&mut Handle) -> Result<()>) -> i32 {
-        if self.state != LIVE {
-            return Status::InvalidState.code();
-        }
+    /// Runs `call` and notes its error. A panic poisons the handle.
+    fn enter(&mut self, call: impl FnOnce(&mut Handle) -> Result<()>) -> i32 {
         let result = catch(|| call(self));
         self.last_error = Text::EMPTY;
         let Err(error) = result else { return Status::Ok.code() };
         if error.status() == Status::Panic {
-            self.state = POISONED;
+            self.control.state.store(POISONED, Ordering::Release);
         }
         self.last_error = Text::of(&error);
         error.status().code()
     }
+}
 
-    /// Whether the handle has not been closed; a poisoned one still answers questions.
-    pub(super) fn is_open(&self) -> bool {
-        self.state == LIVE || self.state == POISONED
+/// Runs `call` on a live handle and notes its error.
+///
+/// # Safety
+/// `handle` is NULL or leads to an arena as [`Handle::place`] left it, closed or not, or to as
+/// many other bytes; nothing but [`cancel`] uses it at the same time.
+pub(super) unsafe fn with_handle(
+    handle: *mut zsseg_t,
+    call: impl FnOnce(&mut Handle) -> Result<()>,
+) -> i32 {
+    if handle.is_null() {
+        return Status::NullPointer.code();
     }
+    // SAFETY: as promised by the caller.
+    if unsafe { state_of(handle) } != LIVE {
+        return Status::InvalidState.code();
+    }
+    // SAFETY: live, so there is a handle; nobody else has a reference to it.
+    unsafe { &mut *handle.cast::<Handle>() }.enter(call)
+}
 
-    /// Marks the handle closed; false if it was not open.
-    pub(super) fn close(&mut self) -> bool {
-        let open = self.is_open();
-        self.state = CLOSED;
-        open
+/// The handle if it has not been closed; a poisoned one still answers questions.
+///
+/// # Safety
+/// As for [`with_handle`].
+pub(super) unsafe fn open_handle<'h>(handle: *const zsseg_t) -> Result<&'h Handle> {
+    if handle.is_null() {
+        return Err(Status::NullPointer.about("handle"));
     }
+    // SAFETY: as promised by the caller.
+    match unsafe { state_of(handle.cast_mut()) } {
+        // SAFETY: open, so there is a handle.
+        LIVE | POISONED => Ok(unsafe { &*handle.cast::<Handle>() }),
+        _ => Err(Status::InvalidState.about("handle")),
+    }
+}
+
+/// Asks the call that works on the handle to stop.
+///
+/// # Safety
+/// As for [`with_handle`], but other calls may use the handle at the same time, except for
+/// [`close`].
+pub(super) unsafe fn cancel(handle: *mut zsseg_t) -> i32 {
+    if handle.is_null() {
+        return Status::NullPointer.code();
+    }
+    // SAFETY: as promised by the caller.
+    if unsafe { state_of(handle) } != LIVE {
+        return Status::InvalidState.code();
+    }
+    // SAFETY: live, so there is a control, and it is never referred to exclusively.
+    unsafe { &*control_of(handle) }.cancel.store(true, Ordering::Relaxed);
+    Status::Ok.code()
+}
+
+/// Closes a handle and drops what it holds.
+///
+/// # Safety
+/// As for [`with_handle`]; not even [`cancel`] uses the handle at the same time.
+pub(super) unsafe fn close(handle: *mut zsseg_t) -> i32 {
+    // SAFETY: as promised by the caller.
+    if let Err(error) = unsafe { open_handle(handle) } {
+        return error.status().code();
+    }
+    // SAFETY: open, so there is a control.
+    unsafe { &*control_of(handle) }.state.store(CLOSED, Ordering::Release);
+    let result = catch(|| {
+        // SAFETY: it was open, so the segmenter has not been dropped yet; it never will be again.
+        unsafe { core::ptr::drop_in_place(&raw mut (*handle.cast::<Handle>()).segmenter) };
+        Ok(())
+    });
+    result.map_or_else(|error| error.status().code(), |()| Status::Ok.code())
+}
+
+/// # Safety
+/// As for [`with_handle`]; `handle` is not NULL.
+unsafe fn state_of(handle: *mut zsseg_t) -> u32 {
+    // SAFETY: as promised by the caller; any four bytes are a number.
+    unsafe { &(*control_of(handle)).state }.load(Ordering::Acquire)
 }
 
 /// Runs `call`; a panic becomes [`Status::Panic`] where there is an unwinder.

@@ -5,13 +5,30 @@
 //! poisons the handle it happened in, and comes back as [`ZSSEG_E_PANIC`].
 #![allow(unsafe_code)]
 
+mod bundle;
+mod classes;
 mod convert;
+mod frames;
 mod functions;
 mod guard;
+mod object;
+mod settings;
+mod steps;
 mod types;
+mod types_classes;
+mod types_work;
+mod version;
 
+pub use bundle::*;
+pub use classes::*;
 pub use functions::*;
+pub use object::*;
+pub use settings::*;
+pub use steps::*;
 pub use types::*;
+pub use types_classes::*;
+pub use types_work::*;
+pub use version::*;
 
 #[cfg(all(not(feature = "std"), panic = "abort"))]
 mod panic;
@@ -46,6 +63,11 @@ mod tests {
             ZSSEG_E_MODEL_RUN,
             ZSSEG_E_MODEL_SHAPE,
             ZSSEG_E_PANIC,
+            ZSSEG_E_CLASS_TABLE_FULL,
+            ZSSEG_E_CLASS_EXISTS,
+            ZSSEG_E_UNKNOWN_WORD,
+            ZSSEG_E_CANCELLED,
+            ZSSEG_E_DEADLINE_EXCEEDED,
         ];
         let codes = Status::ALL.map(Status::code);
         assert_eq!(constants, codes);

@@ -50,10 +50,20 @@ pub const ZSSEG_E_MODEL_RUN: i32 = 19;
 pub const ZSSEG_E_MODEL_SHAPE: i32 = 20;
 /// An internal error was caught. The handle is poisoned; other handles are not affected.
 pub const ZSSEG_E_PANIC: i32 = 21;
+/// No place is left for one more class.
+pub const ZSSEG_E_CLASS_TABLE_FULL: i32 = 22;
+/// The name or the label of a new class is taken.
+pub const ZSSEG_E_CLASS_EXISTS: i32 = 23;
+/// A word is not in the bundle's table of word vectors.
+pub const ZSSEG_E_UNKNOWN_WORD: i32 = 24;
+/// The frame's work was cancelled.
+pub const ZSSEG_E_CANCELLED: i32 = 25;
+/// The frame's deadline passed before its work was done.
+pub const ZSSEG_E_DEADLINE_EXCEEDED: i32 = 26;
 
 /// Version of this interface. It grows when something is added; callers compiled against an
 /// older header keep working.
-pub const ZSSEG_ABI_VERSION: u32 = 1;
+pub const ZSSEG_ABI_VERSION: u32 = 2;
 /// Alignment of the arena's first byte, in bytes.
 pub const ZSSEG_ARENA_ALIGN: usize = 64;
 
@@ -93,7 +103,7 @@ pub const ZSSEG_RANGE_LIMITED: u32 = 0;
 /// Y, Cb and Cr 0..255.
 pub const ZSSEG_RANGE_FULL: u32 = 1;
 
-/// One byte per pixel; at most 255 classes.
+/// One byte per pixel; labels up to 254.
 pub const ZSSEG_LABELS_U8: u32 = 1;
 /// Two bytes per pixel, native byte order.
 pub const ZSSEG_LABELS_U16: u32 = 2;
@@ -116,6 +126,33 @@ pub const ZSSEG_BACKBONE_ONNX: u32 = 1;
 pub const ZSSEG_CLASS_SEEN: u32 = 1;
 /// Class flag: stands for "none of the others".
 pub const ZSSEG_CLASS_BACKGROUND: u32 = 2;
+/// Class flag: takes part. Told by zsseg_class_info() only.
+pub const ZSSEG_CLASS_ENABLED: u32 = 4;
+
+/// Use: frames may be smoothed over time, see zsseg_set_smoothing().
+pub const ZSSEG_USE_SMOOTHING: u32 = 1;
+/// Use: masks may be moved towards spectral segments, see zsseg_set_fusion().
+pub const ZSSEG_USE_FUSION: u32 = 2;
+/// Use: classes may be added through the bundle's generator, see ZSSEG_METHOD_GENERATOR.
+pub const ZSSEG_USE_GENERATOR: u32 = 4;
+
+/// The network gives logits itself; no class can be added.
+pub const ZSSEG_HEAD_LOGITS: u32 = 0;
+/// One row of weights and one bias per class.
+pub const ZSSEG_HEAD_LINEAR: u32 = 1;
+/// Product of the features with one embedding per class.
+pub const ZSSEG_HEAD_DOT: u32 = 2;
+/// Cosine between the features and one embedding per class.
+pub const ZSSEG_HEAD_COSINE: u32 = 3;
+
+/// Way to add a class: by its row of the classifier.
+pub const ZSSEG_WAY_ROW: u32 = 1;
+/// Way to add a class: by its embedding.
+pub const ZSSEG_WAY_EMBEDDING: u32 = 2;
+/// Way to add a class: by its name or another phrase.
+pub const ZSSEG_WAY_WORD: u32 = 4;
+/// Way to add a class: by its embedding or a phrase, through the bundle's generator.
+pub const ZSSEG_WAY_GENERATOR: u32 = 8;
 
 /// A segmenter. It lies inside the arena that was given to zsseg_init().
 pub struct zsseg_t {
@@ -134,7 +171,7 @@ pub struct zsseg_error_t {
     pub text: [c_char; 504],
 }
 
-/// What a segmenter must be ready for.
+/// What a segmenter must be ready for. The arena's size follows from it.
 #[repr(C)]
 pub struct zsseg_limits_t {
     /// sizeof(zsseg_limits_t), set by the caller.
@@ -145,6 +182,18 @@ pub struct zsseg_limits_t {
     pub max_frame_height: u32,
     /// Threads that the network may use: 1 to 64. Everything else runs on the caller's thread.
     pub threads: u32,
+    /// Classes that may be added or given another row; 0 for none. With the bundle's own at most
+    /// 4096. zsseg_class_cost() tells what each costs.
+    pub extra_classes: u32,
+    /// ZSSEG_USE_* bits: what memory is set aside for; 0 for nothing.
+    pub uses: u32,
+    /// Rows of the features in zsseg_frame_t.affinity; 0, like the next two, when the segments
+    /// of ZSSEG_USE_FUSION are to be found from the network's own output.
+    pub affinity_height: u32,
+    /// Columns of these features.
+    pub affinity_width: u32,
+    /// Channels of these features.
+    pub affinity_channels: u32,
 }
 
 /// What a bundle says about itself. Pointers lead into the bundle's bytes.
@@ -180,25 +229,19 @@ pub struct zsseg_bundle_info_t {
     pub has_classifier: u32,
     /// SHA-256 over the bundle's table of sections: identifies the bundle.
     pub sha256: [u8; 32],
-}
-
-/// One class of a bundle. Pointers lead into the bundle's bytes.
-#[repr(C)]
-pub struct zsseg_class_t {
-    /// sizeof(zsseg_class_t), set by the caller.
-    pub struct_size: u32,
-    /// ZSSEG_CLASS_* bits.
-    pub flags: u32,
-    /// NUL-terminated UTF-8, at most 63 bytes.
-    pub name: *const c_char,
-    /// Red, green, blue, 0.
-    pub color: [u8; 4],
-    /// Added to the class's logit.
-    pub bias: f32,
+    /// One of ZSSEG_HEAD_*.
+    pub head: u32,
+    /// ZSSEG_WAY_* bits: how classes can be added.
+    pub ways: u32,
+    /// Numbers of a class's embedding; 0 when the bundle knows no embeddings.
+    pub embedding_dim: u32,
+    /// Words that the bundle knows.
+    pub word_count: u32,
 }
 
 /// A camera frame, read in place. Odd sides are legal: half of 5 pixels is 3 samples.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct zsseg_image_t {
     /// sizeof(zsseg_image_t), set by the caller.
     pub struct_size: u32,
@@ -220,15 +263,16 @@ pub struct zsseg_image_t {
     pub color_range: u32,
 }
 
-/// Where a mask goes. Every plane has the frame's size. Written on ZSSEG_OK only.
+/// Where a mask goes. Every plane has the frame's size.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct zsseg_output_t {
     /// sizeof(zsseg_output_t), set by the caller.
     pub struct_size: u32,
     /// ZSSEG_LABELS_U8 or ZSSEG_LABELS_U16.
     pub label_type: u32,
-    /// Class index of every pixel; ZSSEG_UNLABELED_* outside the network's view. Required; 2-byte
-    /// aligned for ZSSEG_LABELS_U16.
+    /// Label of every pixel's class; ZSSEG_UNLABELED_* outside the network's view and where the
+    /// decision rejects a pixel. Required; 2-byte aligned for ZSSEG_LABELS_U16.
     pub labels: *mut c_void,
     /// Distance between rows, in bytes; even for ZSSEG_LABELS_U16.
     pub labels_stride_bytes: usize,
@@ -246,10 +290,18 @@ pub struct zsseg_output_t {
     pub margin_stride_bytes: usize,
     /// Length of the plane, in bytes.
     pub margin_bytes: usize,
+    /// How much the pixel looks like none of the classes, 255 = 1, see zsseg_decision_t.unknown;
+    /// NULL when not wanted.
+    pub unknown: *mut u8,
+    /// Distance between rows, in bytes.
+    pub unknown_stride_bytes: usize,
+    /// Length of the plane, in bytes.
+    pub unknown_bytes: usize,
 }
 
 /// A network's output: features, or logits for a bundle without a classifier.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub struct zsseg_features_t {
     /// sizeof(zsseg_features_t), set by the caller.
     pub struct_size: u32,

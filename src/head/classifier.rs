@@ -7,9 +7,7 @@ use crate::map::{Layout, Map};
 use crate::math::kernels::{CLASS_BLOCK, ClassBlock, FeatureRow, Kernels, MAX_LANES, row_stride};
 use crate::math::linear_i8::ClassRowsI8;
 use crate::math::pieces::{piece_mut, pieces, pieces_mut};
-use crate::math::quantized::{
-    QuantizedRow, QuantizedRowMut, points_len, scales_len, scratch_len,
-};
+use crate::math::quantized::{QuantizedRow, QuantizedRowMut, points_len, scales_len, scratch_len};
 use crate::spec::{Head, HeadKind, WeightType};
 use crate::status::Result;
 

@@ -73,12 +73,7 @@ impl<'a> Buffers<'a> {
         // A counting arena's table has no places that could be counted.
         let classes = (bundle.head().classes as usize).saturating_add(extra);
         let shapes = match limits.fusion {
-            true => Some(Shapes::carve(
-                arena,
-                bundle,
-                (classes, limits.affinity),
-                kernels,
-            )?),
+            true => Some(Shapes::carve(arena, bundle, (classes, limits.affinity), kernels)?),
             false => None,
         };
         Ok(Buffers {

@@ -150,6 +150,14 @@ impl Segmenter<'_> {
         self.table.vacancies()
     }
 
+    /// The colour that a class with the lowest free label is given if it brings none.
+    pub fn free_color(&self) -> [u8; 3] {
+        let taken =
+            |label: &usize| self.table.iter().any(|class| usize::from(class.label) == *label);
+        let label = (0..self.table.capacity()).find(|label| !taken(label));
+        self.table.free_color(label.unwrap_or(self.table.capacity()))
+    }
+
     /// Labels are smaller than this, whatever is added.
     pub fn label_capacity(&self) -> usize {
         self.table.capacity()
@@ -276,9 +284,7 @@ impl Segmenter<'_> {
         let space = bundle.embedding().map_or(0, |space| u64::from(space.dim));
         let places = bundle.head().classes.saturating_add(limits.extra_classes) as usize;
         let generator_multiply_adds = match sources_of(bundle) {
-            Ok(sources) => {
-                Fitter::most_work(&sources, &Settings::DEFAULT, places)?.multiply_adds
-            }
+            Ok(sources) => Fitter::most_work(&sources, &Settings::DEFAULT, places)?.multiply_adds,
             Err(_) => 0,
         };
         Ok(ClassCost {

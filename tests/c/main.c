@@ -1,8 +1,9 @@
 /*
- * Runs the tests of the C API: zsseg_c_tests TINY.zsb [NETWORK.zsb PICTURE.ppm]
+ * Runs the tests of the C API:
+ * zsseg_c_tests TINY.zsb WORDS.zsb COSINE.zsb [NETWORK.zsb PICTURE.ppm]
  *
- * TINY.zsb is what examples/write_tiny_bundle.rs writes. Tests that need a network are skipped
- * without the second bundle.
+ * The first three are what examples/write_tiny_bundle.rs writes. Tests that need a network are
+ * skipped without the fourth.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,31 @@ static const struct {
     {"error texts", test_error_text, 0},
     {"closed handles", test_closed, 0},
     {"two threads", test_threads, 0},
+    {"older structs", test_older_structs, 0},
+    {"what a bundle is open to", test_ways, 0},
+    {"cost of a class", test_class_cost, 0},
+    {"classes: added", test_class_added, 0},
+    {"classes: changed", test_class_changed, 0},
+    {"classes: generator", test_class_generator, 0},
+    {"classes: full table", test_class_table_full, 0},
+    {"classes: names", test_class_names, 0},
+    {"classes: numbers", test_class_numbers, 0},
+    {"classes: words", test_class_words, 0},
+    {"classes: cosine head", test_class_cosine, 0},
+    {"classes: arguments", test_class_arguments, 0},
+    {"classes: two threads", test_class_threads, 0},
+    {"decision", test_decision, 0},
+    {"decision: ranges", test_decision_ranges, 0},
+    {"smoothing", test_smoothing, 0},
+    {"fusion", test_fusion, 0},
+    {"steps", test_steps, 0},
+    {"steps: arguments", test_steps_arguments, 0},
+    {"steps: affinity", test_steps_affinity, 0},
+    {"cancel", test_cancel, 0},
+    {"cancel from another thread", test_cancel_thread, 0},
+    {"deadline and times", test_deadline, 0},
+    {"object mask", test_object, 0},
+    {"object mask: arguments", test_object_arguments, 0},
     {"network: masks", test_network_masks, 1},
     {"network: formats", test_network_formats, 1},
     {"network: arena canaries", test_network_canaries, 1},
@@ -44,19 +70,22 @@ static const struct {
 
 static int load(struct fixture *fixture, int argc, char **argv)
 {
-    if (argc != 2 && argc != 4) {
-        fprintf(stderr, "usage: %s TINY.zsb [NETWORK.zsb PICTURE.ppm]\n", argv[0]);
+    if (argc != 4 && argc != 6) {
+        fprintf(stderr, "usage: %s TINY.zsb WORDS.zsb COSINE.zsb [NETWORK.zsb PICTURE.ppm]\n",
+                argv[0]);
         return 0;
     }
     fixture->tiny = bytes_read(argv[1]);
-    if (argc == 4) {
+    fixture->words = bytes_read(argv[2]);
+    fixture->cosine = bytes_read(argv[3]);
+    if (argc == 6) {
         struct ppm picture;
-        const char *reason = ppm_read(argv[3], &picture);
+        const char *reason = ppm_read(argv[5], &picture);
         if (reason != NULL) {
-            fprintf(stderr, "%s: %s\n", argv[3], reason);
+            fprintf(stderr, "%s: %s\n", argv[5], reason);
             return 0;
         }
-        fixture->network = bytes_read(argv[2]);
+        fixture->network = bytes_read(argv[4]);
         fixture->picture.data = picture.pixels;
         fixture->picture.len = (size_t)picture.width * picture.height * 3;
         fixture->picture_width = picture.width;
@@ -67,7 +96,7 @@ static int load(struct fixture *fixture, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct fixture fixture = {{NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0};
+    struct fixture fixture = {{NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0};
     unsigned passed = 0, failed = 0, skipped = 0;
     size_t i;
     if (!load(&fixture, argc, argv)) {
@@ -88,6 +117,8 @@ int main(int argc, char **argv)
         }
     }
     bytes_free(&fixture.tiny);
+    bytes_free(&fixture.words);
+    bytes_free(&fixture.cosine);
     bytes_free(&fixture.network);
     bytes_free(&fixture.picture);
     printf("tests: %u passed, %u failed, %u skipped (%lu checks)\n", passed, failed, skipped,

@@ -98,21 +98,39 @@ int bytes_are(const uint8_t *data, size_t len, uint8_t value)
 
 zsseg_limits_t limits_for(uint32_t width, uint32_t height)
 {
-    zsseg_limits_t limits = {sizeof limits, width, height, 1};
+    zsseg_limits_t limits;
+    memset(&limits, 0, sizeof limits);
+    limits.struct_size = sizeof limits;
+    limits.max_frame_width = width;
+    limits.max_frame_height = height;
+    limits.threads = 1;
     return limits;
 }
 
 struct segmenter segmenter_open(struct bytes bundle, uint32_t width, uint32_t height)
 {
-    struct segmenter segmenter = {NULL, {NULL, 0}};
     zsseg_limits_t limits = limits_for(width, height);
+    return segmenter_open_with(bundle, &limits);
+}
+
+struct segmenter segmenter_open_all(struct bytes bundle)
+{
+    zsseg_limits_t limits = limits_for(FRAME_WIDTH, FRAME_HEIGHT);
+    limits.extra_classes = 2;
+    limits.uses = ZSSEG_USE_SMOOTHING | ZSSEG_USE_FUSION;
+    return segmenter_open_with(bundle, &limits);
+}
+
+struct segmenter segmenter_open_with(struct bytes bundle, const zsseg_limits_t *limits)
+{
+    struct segmenter segmenter = {NULL, {NULL, 0}};
     zsseg_error_t error = {sizeof error, 0, ""};
     size_t need = 0;
-    if (zsseg_arena_size(bundle.data, bundle.len, &limits, &need, &error) != ZSSEG_OK) {
+    if (zsseg_arena_size(bundle.data, bundle.len, limits, &need, &error) != ZSSEG_OK) {
         give_up(error.text);
     }
     segmenter.arena = bytes_aligned(need);
-    if (zsseg_init(bundle.data, bundle.len, &limits, segmenter.arena.data, need,
+    if (zsseg_init(bundle.data, bundle.len, limits, segmenter.arena.data, need,
                    &segmenter.handle, &error) != ZSSEG_OK) {
         give_up(error.text);
     }
@@ -158,9 +176,11 @@ struct planes planes_new(uint32_t width, uint32_t height)
     planes.labels = bytes_new(pixels);
     planes.confidence = bytes_new(pixels);
     planes.margin = bytes_new(pixels);
+    planes.unknown = bytes_new(pixels);
     bytes_fill(planes.labels, PATTERN);
     bytes_fill(planes.confidence, PATTERN);
     bytes_fill(planes.margin, PATTERN);
+    bytes_fill(planes.unknown, PATTERN);
     return planes;
 }
 
@@ -169,13 +189,15 @@ void planes_free(struct planes *planes)
     bytes_free(&planes->labels);
     bytes_free(&planes->confidence);
     bytes_free(&planes->margin);
+    bytes_free(&planes->unknown);
 }
 
 int planes_untouched(const struct planes *planes)
 {
     return bytes_are(planes->labels.data, planes->labels.len, PATTERN) &&
            bytes_are(planes->confidence.data, planes->confidence.len, PATTERN) &&
-           bytes_are(planes->margin.data, planes->margin.len, PATTERN);
+           bytes_are(planes->margin.data, planes->margin.len, PATTERN) &&
+           bytes_are(planes->unknown.data, planes->unknown.len, PATTERN);
 }
 
 static int bytes_equal(struct bytes a, struct bytes b)
@@ -186,7 +208,36 @@ static int bytes_equal(struct bytes a, struct bytes b)
 int planes_equal(const struct planes *a, const struct planes *b)
 {
     return bytes_equal(a->labels, b->labels) && bytes_equal(a->confidence, b->confidence) &&
-           bytes_equal(a->margin, b->margin);
+           bytes_equal(a->margin, b->margin) && bytes_equal(a->unknown, b->unknown);
+}
+
+struct planes planes_segmented(zsseg_t *handle, unsigned seed)
+{
+    struct bytes values = features_new(seed);
+    zsseg_features_t features = features_of(values);
+    struct planes planes = planes_new(FRAME_WIDTH, FRAME_HEIGHT);
+    zsseg_output_t output = output_of(&planes, FRAME_WIDTH);
+    CHECK_STATUS(zsseg_segment_features(handle, &features, FRAME_WIDTH, FRAME_HEIGHT, &output),
+                 ZSSEG_OK);
+    bytes_free(&values);
+    return planes;
+}
+
+int mask_is_still(zsseg_t *handle, unsigned seed, const struct planes *before)
+{
+    struct planes planes = planes_segmented(handle, seed);
+    int same = planes_equal(&planes, before);
+    planes_free(&planes);
+    return same;
+}
+
+size_t planes_count(const struct planes *planes, uint8_t label)
+{
+    size_t i, count = 0;
+    for (i = 0; i < planes->labels.len; i++) {
+        count += planes->labels.data[i] == label;
+    }
+    return count;
 }
 
 zsseg_output_t output_of(const struct planes *planes, uint32_t width)
@@ -204,6 +255,9 @@ zsseg_output_t output_of(const struct planes *planes, uint32_t width)
     output.margin = planes->margin.data;
     output.margin_stride_bytes = width;
     output.margin_bytes = planes->margin.len;
+    output.unknown = planes->unknown.data;
+    output.unknown_stride_bytes = width;
+    output.unknown_bytes = planes->unknown.len;
     return output;
 }
 
@@ -219,4 +273,30 @@ zsseg_image_t image_rgb8(const uint8_t *pixels, uint32_t width, uint32_t height)
     image.stride_bytes[0] = (size_t)width * 3;
     image.plane_bytes[0] = (size_t)width * 3 * height;
     return image;
+}
+
+zsseg_new_class_t class_named(const char *name)
+{
+    zsseg_new_class_t added;
+    memset(&added, 0, sizeof added);
+    added.struct_size = sizeof added;
+    added.name = name;
+    return added;
+}
+
+uint32_t label_of(zsseg_t *handle, const char *name)
+{
+    uint32_t label = UINT32_MAX;
+    zsseg_status_t status = zsseg_class_find(handle, name, &label);
+    CHECK((status == ZSSEG_OK) == (label != UINT32_MAX));
+    return label;
+}
+
+zsseg_class_t class_at(zsseg_t *handle, uint32_t label)
+{
+    zsseg_class_t found;
+    memset(&found, 0, sizeof found);
+    found.struct_size = sizeof found;
+    CHECK_STATUS(zsseg_class_info(handle, label, &found), ZSSEG_OK);
+    return found;
 }

@@ -142,12 +142,12 @@ static void check_output(zsseg_t *handle, const zsseg_output_t *output,
 static void check_short_outputs(zsseg_t *handle, const struct planes *planes)
 {
     zsseg_output_t output = output_of(planes, FRAME_WIDTH);
-    size_t *const strides[3] = {&output.labels_stride_bytes, &output.confidence_stride_bytes,
-                                &output.margin_stride_bytes};
-    size_t *const lengths[3] = {&output.labels_bytes, &output.confidence_bytes,
-                                &output.margin_bytes};
+    size_t *const strides[4] = {&output.labels_stride_bytes, &output.confidence_stride_bytes,
+                                &output.margin_stride_bytes, &output.unknown_stride_bytes};
+    size_t *const lengths[4] = {&output.labels_bytes, &output.confidence_bytes,
+                                &output.margin_bytes, &output.unknown_bytes};
     size_t plane;
-    for (plane = 0; plane < 3; plane++) {
+    for (plane = 0; plane < 4; plane++) {
         *strides[plane] = FRAME_WIDTH - 1;
         check_output(handle, &output, planes, ZSSEG_E_STRIDE_TOO_SHORT);
         *strides[plane] = 0;
@@ -328,6 +328,9 @@ static void check_place(zsseg_t *handle, const zsseg_features_t *features, uint8
     output = output_of(planes, FRAME_WIDTH);
     output.margin = place;
     check_shared(handle, features, &output, planes);
+    output = output_of(planes, FRAME_WIDTH);
+    output.unknown = place;
+    check_shared(handle, features, &output, planes);
 }
 
 /* Outputs that share their first or last byte with one another. */
@@ -349,6 +352,10 @@ static void check_outputs_shared(zsseg_t *handle, const zsseg_features_t *featur
         check_shared(handle, features, &output, &planes);
         output.confidence = middle + 2 * FRAME_PIXELS;
         output.margin = output.confidence - distance;
+        check_shared(handle, features, &output, &planes);
+        output.margin = NULL;
+        output.unknown = middle + distance;
+        output.unknown_bytes = FRAME_PIXELS;
         check_shared(handle, features, &output, &planes);
     }
     planes_free(&planes);

@@ -1,6 +1,6 @@
 /*
  * zsseg.hpp from C++17 and C++20, with and without exceptions:
- * zsseg_cpp_tests TINY.zsb [NETWORK.zsb PICTURE.ppm]
+ * zsseg_cpp_tests TINY.zsb WORDS.zsb [NETWORK.zsb PICTURE.ppm]
  */
 #include "zsseg.hpp"
 
@@ -179,6 +179,85 @@ void test_images(const Bytes &bytes)
     CHECK(segmenter.segment_features(input, width, height, output));
 }
 
+/* The list of classes, open: by row, embedding and word; and back to where it was. */
+void test_classes(const Bytes &bytes)
+{
+    const zsseg::Bundle bundle = *zsseg::Bundle::open(bytes);
+    const auto limits = zsseg::Limits{width, height}.with_extra_classes(2).with_use(
+        ZSSEG_USE_SMOOTHING | ZSSEG_USE_FUSION);
+    zsseg::Segmenter segmenter = *zsseg::Segmenter::create(bundle, limits);
+    const std::vector<float> values = features();
+    const auto input = zsseg::Features::for_bundle(bundle, values);
+    zsseg::Mask before(width, height), mask(width, height);
+    const auto same = [&](const zsseg::Mask &other) {
+        return segmenter.segment_features(input, width, height, mask.output()).ok() &&
+               std::memcmp(mask.labels().data(), other.labels().data(), width * height) == 0;
+    };
+    CHECK(segmenter.segment_features(input, width, height, before.output()));
+    CHECK(bundle.can_add_by(ZSSEG_WAY_ROW | ZSSEG_WAY_EMBEDDING | ZSSEG_WAY_WORD));
+    CHECK(zsseg::class_cost(bundle, limits)->bytes > 0);
+
+    const auto dog = segmenter.add_class(
+        zsseg::NewClass("Rex").with_label(4).with_color(9, 8, 7).with_bias(0.5F).seen(),
+        zsseg::Source::word("dog"));
+    CHECK(dog.ok() && *dog == 4 && *segmenter.find_class("Rex") == 4 && !same(before));
+    const auto found = segmenter.class_at(4);
+    CHECK(found.ok() && found->name == "Rex" && found->color[2] == 7 && found->seen);
+    CHECK(found->bias == 0.5F && found->enabled && found->origin == ZSSEG_ORIGIN_WORD);
+    std::vector<float> embedding(3);
+    CHECK(bundle.embed("dog", embedding) && embedding[2] == 2.0F);
+    CHECK(segmenter.replace_class(4, zsseg::Source::embedding(embedding)));
+    CHECK(segmenter.enable_class(4, false) && same(before));
+    const std::vector<float> row = {1.0F, 1.0F, 1.0F, 1.0F};
+    CHECK(segmenter.add_class("bird", zsseg::Source::row(row, 0.25F)).ok());
+    CHECK(*segmenter.class_vacancies() == 0 && *segmenter.label_capacity() == 5);
+    const auto full = segmenter.add_class("wolf", zsseg::Source::word());
+    CHECK(full.status().code() == ZSSEG_E_CLASS_TABLE_FULL);
+    CHECK(segmenter.rename_class(4, "Bello") && segmenter.set_class_prior(4, 2.0F));
+    CHECK(segmenter.remove_class(3) && segmenter.remove_class(4) && same(before));
+    CHECK(segmenter.add_class("unicorn", zsseg::Source::word()).status().code() ==
+          ZSSEG_E_UNKNOWN_WORD);
+    CHECK(std::strlen(segmenter.last_error().text()) > 0);
+}
+
+/* Decision, smoothing, fusion, pieces. */
+void test_settings(const Bytes &bytes)
+{
+    const zsseg::Bundle bundle = *zsseg::Bundle::open(bytes);
+    const auto limits = zsseg::Limits{width, height}.with_use(ZSSEG_USE_SMOOTHING)
+                            .with_use(ZSSEG_USE_FUSION).with_affinity(3, 5, 4);
+    zsseg::Segmenter segmenter = *zsseg::Segmenter::create(bundle, limits);
+    const std::vector<float> values = features();
+    const auto input = zsseg::Features::for_bundle(bundle, values);
+    zsseg::Mask whole(width, height), mask(width, height);
+    Bytes unknown(width * height);
+    zsseg_decision_t decision = *segmenter.decision();
+    CHECK(decision.gamma == 0.125F && decision.stacking == ZSSEG_STACKING_PROBABILITIES);
+    decision.gamma = 2.0F;
+    CHECK(segmenter.set_decision(decision).code() == ZSSEG_E_INVALID_ARGUMENT);
+    decision.gamma = 0.0F;
+    CHECK(segmenter.set_decision(decision));
+    CHECK(segmenter.set_smoothing(0.5F, 1.0F) && segmenter.forget());
+    CHECK(segmenter.set_smoothing(1.0F, 1.0F));
+    CHECK(segmenter.set_fusion(ZSSEG_FUSION_VOTE, 0.6F));
+    const auto affinity = zsseg::Features::hwc(values, 3, 5, 4);
+    CHECK(segmenter.begin(input, width, height, whole.output(), &affinity));
+    CHECK(*segmenter.step(UINT32_MAX));
+    CHECK(segmenter.begin(input, width, height,
+                          mask.output().with_unknown(unknown, width), &affinity));
+    unsigned steps = 1;
+    while (!*segmenter.step(1)) {
+        ++steps;
+    }
+    CHECK(steps > height && std::memcmp(mask.labels().data(), whole.labels().data(),
+                                        whole.labels().size()) == 0);
+    CHECK(segmenter.begin(input, width, height, mask.output(), &affinity));
+    CHECK(segmenter.cancel() && segmenter.step(1).status().code() == ZSSEG_E_CANCELLED);
+    CHECK(segmenter.set_deadline_us(1).code() == ZSSEG_E_INVALID_STATE);
+    CHECK(segmenter.set_clock(nullptr) && segmenter.stage_times()->head_ns == 0);
+    CHECK(segmenter.unset_fusion());
+}
+
 void test_network(const Bytes &bytes, const ppm &picture)
 {
     const zsseg::Result<zsseg::Bundle> opened = zsseg::Bundle::open(bytes);
@@ -208,8 +287,8 @@ void test_network(const Bytes &bytes, const ppm &picture)
 
 int main(int argc, char **argv)
 {
-    if (argc != 2 && argc != 4) {
-        std::fprintf(stderr, "usage: %s TINY.zsb [NETWORK.zsb PICTURE.ppm]\n", argv[0]);
+    if (argc != 3 && argc != 5) {
+        std::fprintf(stderr, "usage: %s TINY.zsb WORDS.zsb [NETWORK.zsb PICTURE.ppm]\n", argv[0]);
         return 2;
     }
     const Bytes tiny = read(argv[1]);
@@ -218,13 +297,15 @@ int main(int argc, char **argv)
         test_segmenter(tiny);
         test_own_arena(tiny);
         test_images(tiny);
+        test_classes(read(argv[2]));
+        test_settings(read(argv[2]));
     }
-    if (argc == 4) {
+    if (argc == 5) {
         ppm picture = {};
-        const char *reason = ppm_read(argv[3], &picture);
+        const char *reason = ppm_read(argv[4], &picture);
         CHECK(reason == nullptr);
         if (reason == nullptr) {
-            test_network(read(argv[2]), picture);
+            test_network(read(argv[3]), picture);
         }
         std::free(picture.pixels);
     }

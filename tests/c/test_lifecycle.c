@@ -11,11 +11,11 @@ static void check_constants(void)
     CHECK(strlen(zsseg_version()) > 0);
     CHECK((zsseg_capabilities() &
            ~(uint32_t)(ZSSEG_CAPABILITY_TRACT | ZSSEG_CAPABILITY_ENGINE_HEAP)) == 0);
-    for (status = ZSSEG_OK; status <= ZSSEG_E_PANIC; status++) {
+    for (status = ZSSEG_OK; status <= ZSSEG_E_DEADLINE_EXCEEDED; status++) {
         CHECK(strcmp(zsseg_status_str(status), "unknown status") != 0);
     }
     CHECK(strcmp(zsseg_status_str(-1), "unknown status") == 0);
-    CHECK(strcmp(zsseg_status_str(ZSSEG_E_PANIC + 1), "unknown status") == 0);
+    CHECK(strcmp(zsseg_status_str(ZSSEG_E_DEADLINE_EXCEEDED + 1), "unknown status") == 0);
     CHECK(strcmp(zsseg_status_str(INT32_MAX), "unknown status") == 0);
     CHECK(strcmp(zsseg_status_str(INT32_MIN), "unknown status") == 0);
 }
@@ -69,6 +69,7 @@ void test_closed(const struct fixture *fixture)
     zsseg_t *handle = segmenter.handle;
     char text[8] = "same";
     size_t peak = 77;
+    uint32_t label = 77;
 
     bytes_fill(pixels, 0);
     CHECK_STATUS(zsseg_close(handle), ZSSEG_OK);
@@ -81,13 +82,18 @@ void test_closed(const struct fixture *fixture)
     CHECK_STATUS(zsseg_features(handle, &found), ZSSEG_E_INVALID_STATE);
     CHECK_STATUS(zsseg_last_error(handle, text, sizeof text), ZSSEG_E_INVALID_STATE);
     CHECK_STATUS(zsseg_arena_peak(handle, &peak), ZSSEG_E_INVALID_STATE);
-    CHECK(strcmp(text, "same") == 0 && peak == 77);
+    CHECK_STATUS(zsseg_class_find(handle, "cat", &label), ZSSEG_E_INVALID_STATE);
+    CHECK_STATUS(zsseg_class_remove(handle, 1), ZSSEG_E_INVALID_STATE);
+    CHECK_STATUS(zsseg_step(handle, 1, &label), ZSSEG_E_INVALID_STATE);
+    CHECK_STATUS(zsseg_cancel(handle), ZSSEG_E_INVALID_STATE);
+    CHECK(strcmp(text, "same") == 0 && peak == 77 && label == 77);
     CHECK(memcmp(&found, &features, sizeof found) == 0);
     CHECK(planes_untouched(&planes));
 
     /* An arena that never held a segmenter is no handle either. */
     bytes_fill(segmenter.arena, 0);
     CHECK_STATUS(zsseg_segment(handle, &image, &output), ZSSEG_E_INVALID_STATE);
+    CHECK_STATUS(zsseg_cancel(handle), ZSSEG_E_INVALID_STATE);
     CHECK_STATUS(zsseg_close(handle), ZSSEG_E_INVALID_STATE);
 
     bytes_free(&segmenter.arena);

@@ -24,11 +24,13 @@ struct job {
  * enough to find an aligned start within. */
 static zsseg_status_t open_segmenter(struct job *job, zsseg_error_t *error)
 {
-    zsseg_limits_t limits = {sizeof limits, 0, 0, 1};
+    zsseg_limits_t limits = {0};
     size_t bytes = 0;
     uint8_t *arena;
     zsseg_status_t status;
 
+    limits.struct_size = sizeof limits;
+    limits.threads = 1;
     limits.max_frame_width = job->picture.width;
     limits.max_frame_height = job->picture.height;
     status = zsseg_arena_size(job->bundle, job->bundle_bytes, &limits, &bytes, error);

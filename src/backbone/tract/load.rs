@@ -1,7 +1,9 @@
 //! tract's pipeline: from the bytes of an ONNX model to an execution plan.
 
 use super::fake_quantize::emulate;
-use super::{Options, OutputShape, coverage, cut, guard, integers, legalise, quantize, requantize, resize};
+use super::{
+    Options, OutputShape, coverage, cut, guard, integers, legalise, quantize, requantize, resize,
+};
 use crate::backbone::Coverage;
 use crate::limits::{MAX_THREADS, product};
 use crate::map::Layout;

@@ -5,7 +5,7 @@
 
 use super::http::Failure;
 use crate::bundle::Bundle;
-use crate::classes::{NewClass, voc_color};
+use crate::classes::NewClass;
 use crate::cli::model::Memory;
 use crate::cli::suggest::{nearest_words, unknown_word};
 use crate::head::{Output, UNLABELED_U16};
@@ -190,7 +190,7 @@ impl<'a> Studio<'a> {
     /// Adds a class by a word.
     pub fn add_class(&mut self, name: &str, word: &str) -> core::result::Result<(), Failure> {
         let source = ClassSource::Meaning(Meaning::Word(word));
-        let class = NewClass { color: Some(self.free_color()), ..NewClass::named(name) };
+        let class = NewClass::named(name);
         match self.segmenter.add_class(&class, &source) {
             Ok(_) => Ok(self.decide()?),
             Err(error) if error.status() == Status::UnknownWord => Err(self.unknown_word(word)),
@@ -209,14 +209,6 @@ impl<'a> Studio<'a> {
         let near = nearest_words(&words, word).into_iter().map(ToString::to_string).collect();
         let text = format!("the model's table has no word \"{word}\"");
         Failure { suggestions: near, ..Failure::new(422, text) }
-    }
-
-    /// A colour of the VOC map that no class has.
-    fn free_color(&self) -> [u8; 3] {
-        let first = self.segmenter.classes().count();
-        let taken = |color: &[u8; 3]| self.segmenter.classes().any(|class| class.color == *color);
-        let places = first..first + 1 + self.segmenter.label_capacity();
-        places.map(voc_color).find(|color| !taken(color)).unwrap_or(voc_color(first))
     }
 
     /// Removes a class.

@@ -1,6 +1,6 @@
 """Whole frame to mask: zsseg, raw tract and ONNX Runtime, one thread, same model and picture.
 
-    python benches/compare.py models/voc13-lite0.zsb tests/data/chelsea.png
+    python benches/compare.py models/voc11-lite0-zs.zsb tests/data/chelsea.png
 
 Needs benches/requirements.txt and a release build (`cargo build --release --bins --examples`).
 Each engine runs in a process of its own; the rounds alternate, so that a busy moment of the

@@ -2,7 +2,7 @@
 //! name do.
 //!
 //! ```sh
-//! cargo run --release --example segment_image -- models/voc13-lite0.zsb tests/data/chelsea.png
+//! cargo run --release --example segment_image -- models/voc11-lite0-zs.zsb tests/data/chelsea.png
 //! ```
 
 use std::error::Error;

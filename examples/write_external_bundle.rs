@@ -1,8 +1,12 @@
-//! Writes a bundle without a network, whose logits the caller brings: for NPUs and benchmarks.
+//! Writes a bundle without a network, whose logits the caller brings, or whose features: for NPUs
+//! and benchmarks.
 //!
 //! ```sh
-//! cargo run --release --example write_logits_bundle -- OUT.zsb CLASSES GRID_SIDE INPUT_SIDE
+//! cargo run --release --example write_external_bundle -- \
+//!     OUT.zsb CLASSES GRID_SIDE INPUT_SIDE [CLASSIFIER.f32 f32|f16|i8]
 //! ```
+//!
+//! The classifier is a file of little-endian floats: one row of weights per class. Its bias is 0.
 
 use std::error::Error;
 use zsseg::bundle::{Contents, LinearHead, Manifest, StoredWeights, ZeroShot, write};
@@ -14,10 +18,20 @@ use zsseg::spec::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [path, classes, grid, side] = arguments.as_slice() else {
-        return Err("usage: write_logits_bundle OUT.zsb CLASSES GRID_SIDE INPUT_SIDE".into());
+    let [path, classes, grid, side, classifier @ ..] = arguments.as_slice() else {
+        return Err("usage: write_external_bundle OUT CLASSES GRID INPUT [CLASSIFIER TYPE]".into());
     };
-    let (classes, grid, side) = (classes.parse()?, grid.parse()?, side.parse()?);
+    let (classes, grid, side): (u32, u32, u32) = (classes.parse()?, grid.parse()?, side.parse()?);
+    let (kind, channels, stored) = match classifier {
+        [file, name] => {
+            let weights = floats(&std::fs::read(file)?);
+            let channels = weights.len() / classes as usize;
+            let kind = HeadKind::Linear(weight_type(name)?);
+            (kind, channels as u32, Some(StoredWeights::round(kind, &weights, channels)?))
+        }
+        _ => (HeadKind::Logits, classes, None),
+    };
+    let bias = vec![0.0; classes as usize];
     let manifest = Manifest {
         model_name: "features from outside",
         license: "MIT OR Apache-2.0",

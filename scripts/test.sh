@@ -4,7 +4,7 @@ set -u
 cd "$(dirname "$0")/.."
 . scripts/steps.sh
 
-references=tests/reference/voc13-lite0/int8
+references=tests/reference/voc11-lite0-zs/int8
 
 # Masks from the command and from C, against ONNX Runtime's.
 check_masks() {
@@ -14,6 +14,10 @@ check_masks() {
         target/release/zsseg segment "tests/data/$name.png" -o "$work/$name.png" >/dev/null &&
             target/release/examples/compare_masks "$work/$name.png" "$references/$name.png" 0.99 ||
             status=1
+        target/release/zsseg segment "tests/data/$name.png" --add-class cat \
+            -o "$work/$name.png" >/dev/null &&
+            target/release/examples/compare_masks "$work/$name.png" \
+                "$references/${name}_cat.png" 0.99 || status=1
     done
     rm -rf "$work"
     return $status
@@ -30,7 +34,7 @@ check_example_masks() {
     for name in chelsea astronaut; do
         target/release/examples/convert_picture "tests/data/$name.png" "$work/$name.ppm"
         for example in c cpp; do
-            "$work/$example" models/voc13-lite0.zsb "$work/$name.ppm" "$work/mask.pgm" >/dev/null &&
+            "$work/$example" models/voc11-lite0-zs.zsb "$work/$name.ppm" "$work/mask.pgm" >/dev/null &&
                 target/release/examples/compare_masks "$work/mask.pgm" "$references/$name.png" \
                     0.99 || status=1
         done
@@ -43,7 +47,7 @@ check_c_api() {
     local work status
     work=$(mktemp -d)
     target/release/examples/convert_picture tests/data/chelsea.png "$work/chelsea.ppm" &&
-        scripts/test_c.sh target/release models/voc13-lite0.zsb "$work/chelsea.ppm"
+        scripts/test_c.sh target/release models/voc11-lite0-zs.zsb "$work/chelsea.ppm"
     status=$?
     rm -rf "$work"
     return $status

@@ -149,14 +149,14 @@ fn outputs_that_cannot_be_written_leave_nothing_behind() {
 #[test]
 fn the_model_is_looked_for_where_help_says() {
     let sandbox = sandbox();
-    let message = ["--bundle", "ZSSEG_BUNDLE", "voc13-lite0.zsb"];
+    let message = ["--bundle", "ZSSEG_BUNDLE", "voc11-lite0-zs.zsb"];
     sandbox.run(&["segment", "a.png"]).expect_error(1, &message);
     sandbox.segment(&["a.png", "--bundle", "gone.zsb"]).expect(2);
     sandbox.run(&["segment", "a.png", "--bundle", "gone.zsb"]).expect_error(1, &["gone.zsb"]);
 
     ran(sandbox.command(&["segment", "a.png"]).env("ZSSEG_BUNDLE", "tiny.zsb")).expect(0);
     fs::create_dir(sandbox.path("models")).unwrap();
-    fs::copy(sandbox.path("tiny.zsb"), sandbox.path("models/voc13-lite0.zsb")).unwrap();
+    fs::copy(sandbox.path("tiny.zsb"), sandbox.path("models/voc11-lite0-zs.zsb")).unwrap();
     sandbox.run(&["segment", "a.png"]).expect(0);
 }
 

@@ -154,7 +154,7 @@ fn config(path: &str) -> Config {
 
 #[test]
 fn the_pack_files_of_the_repository_are_read() {
-    config("models/voc13-lite0/pack.toml");
+    config("models/voc11-lite0-zs/pack.toml");
     config("models/deeplabv3_voc21.toml");
 }
 

@@ -8,7 +8,7 @@ use zsseg::backbone::Backbone;
 use zsseg::backbone::tract::{Options, TractBackbone};
 use zsseg::image::Target;
 use zsseg::map::Layout;
-use zsseg::spec::{Input, InputType, Precision};
+use zsseg::spec::{Input, InputType, Precision, SecondOutput};
 use zsseg::status::Status;
 
 const SIDE: u32 = 16;
@@ -77,6 +77,7 @@ impl Case {
             grid_height: self.height,
             grid_width: self.width,
             output_layout: Layout::Chw,
+            second: None,
             precision: Precision::AsModel,
             threads: 1,
         }
@@ -300,6 +301,7 @@ fn the_shared_network_runs() {
         grid_height: 33,
         grid_width: 33,
         output_layout: Layout::Chw,
+        second: None,
         precision: Precision::AsModel,
         threads: 1,
     };
@@ -318,4 +320,42 @@ fn the_shared_network_runs() {
     };
     let mut backbone = TractBackbone::load(&model, &options).unwrap();
     assert_eq!(segment(&mut backbone, &image).len(), 257 * 257 * 21);
+    let main = Options {
+        output_name: "Relu__94:0",
+        channels: 256,
+        grid_height: 33,
+        grid_width: 33,
+        output_layout: Layout::Chw,
+        ..options
+    };
+    a_second_output_is_what_it_is_alone(&model, &main, &image);
+}
+
+/// `alone` reads another tensor than the network's logits.
+fn a_second_output_is_what_it_is_alone(model: &[u8], alone: &Options<'_>, image: &[f32]) {
+    let mut backbone = TractBackbone::load(model, alone).unwrap();
+    let wanted = segment(&mut backbone, image);
+    assert!(backbone.second_output().unwrap().is_none());
+    let second = SecondOutput {
+        name: alone.output_name,
+        grid_height: alone.grid_height,
+        grid_width: alone.grid_width,
+        channels: alone.channels,
+        layout: alone.output_layout,
+    };
+    let both = Options {
+        output_name: "logits/semantic/BiasAdd",
+        channels: 21,
+        second: Some(second),
+        ..*alone
+    };
+    let mut backbone = TractBackbone::load(model, &both).unwrap();
+    assert_eq!(segment(&mut backbone, image).len(), 21 * 33 * 33);
+    assert_eq!(backbone.second_output().unwrap().unwrap().data(), wanted);
+    let other = SecondOutput { channels: 255, ..second };
+    let wrong = TractBackbone::load(model, &Options { second: Some(other), ..both });
+    assert_eq!(wrong.err().unwrap().status(), Status::ModelShape);
+    let other = SecondOutput { name: "nowhere", ..second };
+    let wrong = TractBackbone::load(model, &Options { second: Some(other), ..both });
+    assert_eq!(wrong.err().unwrap().status(), Status::ModelLoad);
 }

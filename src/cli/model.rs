@@ -16,7 +16,7 @@ use std::vec::Vec;
 use std::{env, format, vec};
 
 /// File name of the model that is used when none is named.
-const DEFAULT_NAME: &str = "voc13-lite0.zsb";
+const DEFAULT_NAME: &str = "voc11-lite0-zs.zsb";
 /// Environment variable that names the model.
 const VARIABLE: &str = "ZSSEG_BUNDLE";
 

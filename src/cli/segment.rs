@@ -42,7 +42,7 @@ pub struct Args {
     /// Pictures to segment.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// The model. Default: $ZSSEG_BUNDLE, else voc13-lite0.zsb in ./models, beside the program
+    /// The model. Default: $ZSSEG_BUNDLE, else voc11-lite0-zs.zsb in ./models, beside the program
     /// or in ../share/zsseg from there.
     #[arg(short, long, value_name = "FILE")]
     bundle: Option<PathBuf>,

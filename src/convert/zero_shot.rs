@@ -22,7 +22,7 @@ pub struct ZeroShotSources<'a> {
     pub word_limit: Option<usize>,
     /// Tensor `projection`, [channels + 1, dim], a safetensors file.
     pub projection: Option<Source<'a, &'a [u8]>>,
-    /// Tensors `w1`, [H, dim + Z]; `b1`, [H]; `w2`, [channels, H]; `b2`, [channels].
+    /// Tensors `w1` (H x dim + Z), `b1` (H), `w2` (channels x H), `b2` (channels).
     pub generator: Option<Source<'a, &'a [u8]>>,
     /// Tensors `mean` and `deviation`, [classes, channels]; rows of unseen classes are left out.
     pub statistics: Option<Source<'a, &'a [u8]>>,

@@ -64,7 +64,7 @@ pub trait Sums: Copy {
 
 /// Logits of one grid row: `(sum over d of w[d] * q[d]) as f32 * class scale * cell scale + bias`,
 /// in this order, where `q` are the features' points less 128. Class `c` starts at `c * stride` of
-/// `out`; [`scales_len`] cells of each class are written.
+/// `out`; [`scales_len`](super::quantized::scales_len) cells of each class are written.
 #[inline(always)]
 pub fn linear_i8<S: Sums>(
     row: QuantizedRow<'_>,

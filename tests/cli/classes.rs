@@ -314,3 +314,25 @@ fn bench_measures_every_way_to_add_a_class() {
     let text = sandbox.run(&start).expect(0).out;
     assert!(text.contains("us/class") && text.contains("generator"), "{text}");
 }
+
+/// The first command of the README: a cat that no training mask showed, by its name.
+#[test]
+fn the_shipped_model_finds_a_cat_by_its_name() {
+    let sandbox = Sandbox::new();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bundle = root.join("models/voc11-lite0-zs.zsb");
+    let picture = root.join("tests/data/chelsea.png");
+    let (bundle, picture) = (bundle.to_str().unwrap(), picture.to_str().unwrap());
+    let start = ["segment", "--bundle", bundle, picture, "--json"];
+    let plain = sandbox.run(&start).expect(0).json();
+    let names = |report: &serde_json::Value| -> Vec<String> {
+        let classes = report["images"][0]["classes"].as_array().unwrap();
+        classes.iter().map(|class| class["name"].as_str().unwrap().to_string()).collect()
+    };
+    assert!(!names(&plain).contains(&"cat".to_string()), "cat must not be a class of the model");
+    let report = sandbox.run(&[&start[..], &["--add-class", "cat"]].concat()).expect(0).json();
+    let classes = report["images"][0]["classes"].as_array().unwrap();
+    let cat = classes.iter().find(|class| class["name"] == "cat").expect("a cat");
+    assert_eq!((&cat["seen"], &cat["origin"]), (&false.into(), &"word".into()));
+    assert!(cat["share"].as_f64().unwrap() > 0.4, "{cat}");
+}

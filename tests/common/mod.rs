@@ -50,7 +50,7 @@ pub fn shared(path: &str) -> Option<PathBuf> {
 
 /// The model that ships with the project.
 pub fn shipped() -> Vec<u8> {
-    std::fs::read(repository("models/voc13-lite0.zsb")).unwrap()
+    std::fs::read(repository("models/voc11-lite0-zs.zsb")).unwrap()
 }
 
 /// The shipped model with float activations.
@@ -85,8 +85,16 @@ pub fn with_segmenter<T>(
     (width, height): (u32, u32),
     work: impl FnOnce(&mut Segmenter<'_>) -> T,
 ) -> T {
+    with_limits(bytes, Limits::for_frames(width, height), work)
+}
+
+/// As [`with_segmenter`], with other limits.
+pub fn with_limits<T>(
+    bytes: &[u8],
+    limits: Limits,
+    work: impl FnOnce(&mut Segmenter<'_>) -> T,
+) -> T {
     let bundle = Bundle::open(bytes).unwrap();
-    let limits = Limits::for_frames(width, height);
     let need = Segmenter::arena_bytes(&bundle, &limits).unwrap();
     let mut memory = vec![0xA5u8; need + 2 * ALIGN_BYTES];
     let skip = memory.as_ptr().align_offset(ALIGN_BYTES);

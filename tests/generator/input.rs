@@ -90,7 +90,8 @@ fn sources_of_wrong_sizes_are_refused() {
     let scene = Scene::new(&Config::named("toy"));
     let settings = Settings::DEFAULT;
     assert_eq!(refusal(scene.sources(), &settings), None);
-    let broken: [(fn(&mut Sources<'_>), Status); 12] = [
+    type Break = fn(&mut Sources<'_>);
+    let broken: [(Break, Status); 12] = [
         (|s| s.generator.dim = 0, Status::InvalidArgument),
         (|s| s.generator.noise_dim = 0, Status::InvalidArgument),
         (|s| s.generator.hidden = usize::MAX, Status::LimitExceeded),

@@ -3,10 +3,15 @@
 
 Nothing of zsseg is used here: this is the yardstick its masks are compared with.
 
-    make_reference.py --config voc13-lite0.toml --model backbone.onnx \\
+    make_reference.py --config voc11-lite0-zs.toml --model backbone.onnx \\
         --head head.safetensors --out MASKS PICTURE...
 
 writes one 8-bit greyscale PNG per picture (pixel = label) and a SHA256SUMS into MASKS.
+With
+
+    --add cat --projection projection.safetensors --words words --gamma 3
+
+a class is added behind those of the head, and the masks are called NAME_cat.png.
 
 The pipeline, all of it in float64 except the network itself:
 
@@ -21,7 +26,9 @@ The pipeline, all of it in float64 except the network itself:
    position is clamped to [0, n - 1].
 3. Normalisation: (v * scale - mean) / std, then a cast to float32.
 4. onnxruntime on the CPU, one thread. A linear head, if given, is applied in float64:
-   logits = weight @ features + bias.
+   logits = weight @ features + bias. An added class has the row M a (weights, then bias)
+   of the projection M [D+1,E] and a, the mean of the vectors of its name's words brought
+   to unit length; gamma is taken from the logits of the head's own classes.
 5. Logits to frame. Frame pixel X lies at n = (X + 0.5) * content / frame - 0.5 + offset
    of the network's side, clamped to [0, net - 1], and at (n + 0.5) * grid / net - 0.5
    (align_corners false) or n * (grid - 1) / (net - 1) (true) of the logits' grid, clamped
@@ -196,13 +203,31 @@ def open_session(path: Path, output: str) -> onnxruntime.InferenceSession:
     )
 
 
+def embedding(name: str, table: Path) -> np.ndarray:
+    """Returns the unit-length embedding of a name by TABLE.npy and TABLE.txt."""
+    words = table.with_suffix(".txt").read_text(encoding="utf-8").split("\n")
+    vectors = np.load(table.with_suffix(".npy"))
+    rows = [words.index(word) for word in name.split()]
+    mean = vectors[rows].astype(np.float64).mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
 class Reference:
     """A model with its configuration: frames in, labels out."""
 
     def __init__(self, config: Config, model: Path, head: Path | None = None):
         self.config = config
         self.session = open_session(model, config.output)
-        self.head = read_safetensors(head) if head else None
+        self.head = None
+        if head:
+            tensors = read_safetensors(head).items()
+            self.head = {name: value.astype(np.float64) for name, value in tensors}
+
+    def add_class(self, projection, vector: np.ndarray, gamma: float) -> None:
+        """Adds the row `projection @ vector`; takes gamma from the others' logits."""
+        row = projection.astype(np.float64) @ vector
+        self.head["weight"] = np.vstack([self.head["weight"], row[:-1]])
+        self.head["bias"] = np.append(self.head["bias"] - gamma, row[-1])
 
     def logits(self, frame: np.ndarray) -> np.ndarray:
         """Returns the logits [C,h,w] of an RGB frame [h,w,3] u8."""
@@ -213,9 +238,8 @@ class Reference:
             output = output.transpose(2, 0, 1)
         if self.head is None:
             return output
-        weight = self.head["weight"].astype(np.float64)
-        bias = self.head["bias"].astype(np.float64)
-        return np.tensordot(weight, output, axes=1) + bias[:, None, None]
+        logits = np.tensordot(self.head["weight"], output, axes=1)
+        return logits + self.head["bias"][:, None, None]
 
     def labels(self, frame: np.ndarray) -> np.ndarray:
         """Returns the labels [h,w] u8 of an RGB frame [h,w,3] u8."""
@@ -229,12 +253,14 @@ def read_frame(path: Path) -> np.ndarray:
         return np.array(picture.convert("RGB"))
 
 
-def write_masks(reference: Reference, pictures: list[Path], out: Path) -> None:
-    """Writes one mask per picture, named like it, and SHA256SUMS over all of `out`."""
+def write_masks(
+    reference: Reference, pictures: list[Path], out: Path, ending: str
+) -> None:
+    """Writes a mask per picture, named like it, and SHA256SUMS over all of `out`."""
     out.mkdir(parents=True, exist_ok=True)
     for path in pictures:
         labels = reference.labels(read_frame(path))
-        Image.fromarray(labels).save(out / f"{path.stem}.png", optimize=True)
+        Image.fromarray(labels).save(out / f"{path.stem}{ending}.png", optimize=True)
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
         for path in sorted(out.glob("*.png"))
@@ -258,15 +284,25 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="folder of the listed pictures")
     parser.add_argument("--suffix", default=".jpg", help="suffix of listed pictures")
     parser.add_argument("--first", type=int, default=20, help="how many of the list")
+    parser.add_argument("--add", help="name of a class to add, in words of the table")
+    parser.add_argument("--projection", type=Path, help="projection [D+1,E]")
+    parser.add_argument("--words", type=Path, help="TABLE.npy, TABLE.txt")
+    parser.add_argument("--gamma", type=float, default=0.0, help="handicap, with --add")
     parser.add_argument("pictures", type=Path, nargs="*")
     args = parser.parse_args()
     if (args.list is None) != (args.folder is None):
         parser.error("--list and --folder go together")
+    if args.add and not (args.head and args.projection and args.words):
+        parser.error("--add needs --head, --projection and --words")
     pictures = list(args.pictures)
     if args.list:
         pictures += listed_pictures(args.list, args.folder, args.suffix, args.first)
     reference = Reference(Config.load(args.config), args.model, args.head)
-    write_masks(reference, pictures, args.out)
+    if args.add:
+        matrix = read_safetensors(args.projection)["projection"]
+        reference.add_class(matrix, embedding(args.add, args.words), args.gamma)
+    ending = "_" + args.add.replace(" ", "_") if args.add else ""
+    write_masks(reference, pictures, args.out, ending)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from .voc13 import CLASSES, Dataset
 
 # Cells whose labelled part is smaller than this are not drawn.
 MIN_COVER = 0.05
+# Rarer classes weigh no more than one this frequent; a hold-out may leave a class no cell.
+MIN_FREQUENCY = 1e-4
 _CHUNK = 1 << 16
 
 
@@ -37,11 +39,14 @@ def collect_cells(
     names: list[str],
     pre: Preprocess,
     settings: HeadSettings,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns features [N,D] f32 and class cover [N,C] f32 of random grid cells."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns features [N,D] f32, class cover [N,C] f32 and picture [N] of random cells.
+
+    The picture is its index in `names`.
+    """
     rng = np.random.default_rng(settings.seed)
-    features, covers = [], []
-    for name in names:
+    features, covers, pictures = [], [], []
+    for index, name in enumerate(names):
         example = dataset.load(name)
         for view in (example, example.flipped()):
             tensor = network_input(view.frame, pre)
@@ -51,7 +56,19 @@ def collect_cells(
             cells = rng.choice(cells, min(settings.cells, len(cells)), replace=False)
             features.append(grid.reshape(len(grid), -1)[:, cells].T)
             covers.append(cover.reshape(len(cover), -1)[:, cells].T)
-    return np.concatenate(features), np.concatenate(covers)
+            pictures.append(np.full(len(cells), index))
+    return np.concatenate(features), np.concatenate(covers), np.concatenate(pictures)
+
+
+def statistics(
+    features: np.ndarray, cover: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and deviation [C,D] f32 of each class's features, weighed by cover."""
+    weight = cover / cover.sum(axis=0)
+    mean = weight.T @ features
+    square = weight.T @ np.square(features)
+    deviation = np.sqrt(np.maximum(square - np.square(mean), 0.0))
+    return mean.astype(np.float32), deviation.astype(np.float32)
 
 
 def train(
@@ -65,7 +82,7 @@ def train(
     mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
     shape = (cover.shape[1], features.shape[1])
     frequency = cover.sum(axis=0, dtype=np.float64) / cover.sum(dtype=np.float64)
-    class_weight = frequency**-settings.balance
+    class_weight = np.maximum(frequency, MIN_FREQUENCY) ** -settings.balance
     class_weight /= (class_weight * frequency).sum()
     target = (cover * class_weight).astype(np.float32)
     target /= target.sum(dtype=np.float64)

@@ -4,8 +4,13 @@ import numpy as np
 import onnxruntime
 
 from .efficientnet_lite import FEATURES_NAME, IMAGE_NAME
-from .preprocess import Preprocess, label_map, network_input
-from .voc13 import CLASSES, VOID, Dataset
+from .preprocess import Preprocess, network_input, resample_logits
+from .voc13 import CLASSES, SEEN, UNSEEN, VOID, Dataset
+
+# The order of the rows: seen classes, then unseen ones.
+NAMES = (*SEEN, *UNSEEN)
+_LABEL = np.full(256, VOID, np.uint8)
+_LABEL[[list(CLASSES).index(name) for name in NAMES]] = np.arange(len(NAMES))
 
 
 def open_session(model: bytes) -> onnxruntime.InferenceSession:
@@ -17,47 +22,58 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers)
 
 
+def decide(logits: np.ndarray, seen: int, gamma: float) -> np.ndarray:
+    """Returns the labels of logits [C,...] with gamma taken from the first `seen`."""
+    best_seen, best_new = logits[:seen].max(axis=0), logits[seen:].max(axis=0)
+    new = logits[seen:].argmax(axis=0) + seen
+    return np.where(best_seen - gamma >= best_new, logits[:seen].argmax(axis=0), new)
+
+
 def confusion(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Counts pixels by [true class, predicted class]; VOID truth is left out."""
-    classes = len(CLASSES)
     valid = truth != VOID
-    index = truth[valid].astype(np.int64) * classes + predicted[valid]
-    return np.bincount(index, minlength=classes**2).reshape(classes, classes)
+    index = truth[valid].astype(np.int64) * len(NAMES) + predicted[valid]
+    return np.bincount(index, minlength=len(NAMES) ** 2).reshape(len(NAMES), -1)
 
 
-def scores(counts: np.ndarray) -> dict:
-    """Returns mIoU, pixel accuracy and IoU per class of a confusion matrix."""
+def iou_scores(counts: np.ndarray, seen: int) -> dict:
+    """Returns IoU per class, its means over seen and unseen classes and their H."""
     hits = np.diag(counts).astype(np.float64)
-    iou = hits / (counts.sum(axis=0) + counts.sum(axis=1) - hits)
-    return {
-        "miou": round(float(iou.mean()), 4),
-        "pixel_accuracy": round(float(hits.sum() / counts.sum()), 4),
-        "iou": {name: round(float(x), 4) for name, x in zip(CLASSES, iou)},
-    }
+    union = counts.sum(axis=0) + counts.sum(axis=1) - hits
+    iou = hits / np.maximum(union, 1e-9)
+    first, second = iou[:seen].mean(), iou[seen:].mean()
+    harmonic = 2 * first * second / max(first + second, 1e-9)
+    return {"seen": first, "unseen": second, "h": harmonic, "iou": iou}
 
 
-def evaluate(
+def rounded(scores: dict) -> dict:
+    """Returns `iou_scores` with names, to four digits."""
+    result = {key: round(float(scores[key]), 4) for key in ("seen", "unseen", "h")}
+    result["iou"] = {n: round(float(x), 4) for n, x in zip(NAMES, scores["iou"])}
+    return result
+
+
+def sweep(
     session: onnxruntime.InferenceSession,
-    weight: np.ndarray,
-    bias: np.ndarray,
+    rows: np.ndarray,
     dataset: Dataset,
     names: list[str],
     pre: Preprocess,
-) -> dict[str, dict]:
-    """Returns the scores with foreign VOC classes left out, and as background."""
-    left_out = np.zeros((len(CLASSES), len(CLASSES)), np.int64)
-    as_background = np.zeros_like(left_out)
+    gammas: list[float],
+) -> np.ndarray:
+    """Returns the confusion matrices [gammas,C,C] of rows [C,D+1], in NAMES' order.
+
+    Pixels of the VOC classes that the model does not know are left out.
+    """
+    counts = np.zeros((len(gammas), len(NAMES), len(NAMES)), np.int64)
     for name in names:
         example = dataset.load(name)
         tensor = network_input(example.frame, pre)
         features = session.run([FEATURES_NAME], {IMAGE_NAME: tensor})[0][0]
-        logits = np.tensordot(weight, features, axes=1) + bias[:, None, None]
+        logits = np.tensordot(rows[:, :-1], features, axes=1) + rows[:, -1, None, None]
         height, width = example.mask.shape
-        predicted = label_map(logits, width, height, pre)
-        left_out += confusion(example.mask, predicted)
-        mask = np.where(example.other, np.uint8(0), example.mask)
-        as_background += confusion(mask, predicted)
-    return {
-        "other_classes_left_out": scores(left_out),
-        "other_classes_as_background": scores(as_background),
-    }
+        logits = resample_logits(logits, width, height, pre)
+        truth = _LABEL[example.mask]
+        for index, gamma in enumerate(gammas):
+            counts[index] += confusion(truth, decide(logits, len(SEEN), gamma))
+    return counts

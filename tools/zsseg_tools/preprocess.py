@@ -106,13 +106,12 @@ def network_input(frame: np.ndarray, pre: Preprocess) -> np.ndarray:
     return ((canvas - pre.mean) / pre.std)[None].astype(np.float32)
 
 
-def label_map(logits: np.ndarray, width: int, height: int, pre: Preprocess):
-    """Resamples logits [C,h,w] to the frame and returns labels [height,width] u8."""
+def resample_logits(logits: np.ndarray, width: int, height: int, pre: Preprocess):
+    """Resamples logits [C,h,w] to the frame, [C,height,width] f32."""
     across, down = sides(width, height, pre)
-    rows = logits_matrix(down, logits.shape[1])
-    columns = logits_matrix(across, logits.shape[2])
-    scores = rows @ logits.astype(np.float64) @ columns.T
-    return scores.argmax(axis=0).astype(np.uint8)
+    rows = logits_matrix(down, logits.shape[1]).astype(np.float32)
+    columns = logits_matrix(across, logits.shape[2]).astype(np.float32)
+    return rows @ logits.astype(np.float32) @ columns.T
 
 
 def soft_labels(mask: np.ndarray, classes: int, grid: int, pre: Preprocess):

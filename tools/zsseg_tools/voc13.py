@@ -1,6 +1,5 @@
-"""The 13 classes of the shipped model, and the pictures it learns them from."""
+"""Thirteen classes of PASCAL VOC, and the pictures that show them."""
 
-import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +22,10 @@ CLASSES = {
     "sofa": 18,
     "tvmonitor": 20,
 }
+# Classes that no training mask may show, and the others.
+UNSEEN = ("cat", "cow")
+SEEN = tuple(name for name in CLASSES if name not in UNSEEN)
 VOID = 255
-VOC_VOID = 255
 _LABEL_OF_VOC = np.full(256, VOID, np.uint8)
 _LABEL_OF_VOC[list(CLASSES.values())] = np.arange(len(CLASSES))
 
@@ -33,17 +34,15 @@ _LABEL_OF_VOC[list(CLASSES.values())] = np.arange(len(CLASSES))
 class Example:
     """A picture [h,w,3] u8 RGB and its mask [h,w] u8 of labels 0..12 or VOID.
 
-    `other` marks the pixels of the VOC classes the model does not know; they are VOID in
-    the mask.
+    Pixels of VOC's other classes are VOID.
     """
 
     frame: np.ndarray
     mask: np.ndarray
-    other: np.ndarray
 
     def flipped(self) -> "Example":
         """Returns the example mirrored left to right."""
-        return Example(self.frame[:, ::-1], self.mask[:, ::-1], self.other[:, ::-1])
+        return Example(self.frame[:, ::-1], self.mask[:, ::-1])
 
 
 class Dataset:
@@ -66,11 +65,9 @@ class Dataset:
             frame = np.array(picture.convert("RGB"))
         with Image.open(self.root / "masks" / f"{name}.png") as picture:
             voc = np.array(picture)
-        mask = _LABEL_OF_VOC[voc]
-        return Example(frame, mask, (mask == VOID) & (voc != VOC_VOID))
+        return Example(frame, _LABEL_OF_VOC[voc])
 
-
-def hold_out(names: list[str], count: int) -> tuple[list[str], list[str]]:
-    """Splits names into those to learn from and `count` to choose settings on."""
-    shuffled = random.Random(7).sample(names, len(names))
-    return shuffled[count:], shuffled[:count]
+    def shows(self, name: str, classes: tuple[str, ...]) -> bool:
+        """Whether the mask of a picture has a pixel of one of `classes`."""
+        labels = [list(CLASSES).index(item) for item in classes]
+        return bool(np.isin(self.load(name).mask, labels).any())

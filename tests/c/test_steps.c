@@ -373,11 +373,6 @@ static uint64_t fake_clock(void)
     return clock_ns;
 }
 
-static uint64_t clock_1(void) { return 1; }
-static uint64_t clock_2(void) { return 2; }
-static uint64_t clock_3(void) { return 3; }
-static uint64_t clock_4(void) { return 4; }
-
 static zsseg_times_t times_of(zsseg_t *handle)
 {
     zsseg_times_t times;
@@ -396,13 +391,6 @@ static void check_clock_arguments(zsseg_t *handle)
     times.struct_size = 8;
     CHECK_STATUS(zsseg_stage_times(handle, &times), ZSSEG_E_STRUCT_SIZE);
     CHECK_STATUS(zsseg_stage_times(NULL, &times), ZSSEG_E_NULL_POINTER);
-    /* The fake one and three others are four. */
-    CHECK_STATUS(zsseg_set_clock(handle, clock_1), ZSSEG_OK);
-    CHECK_STATUS(zsseg_set_clock(handle, clock_2), ZSSEG_OK);
-    CHECK_STATUS(zsseg_set_clock(handle, clock_3), ZSSEG_OK);
-    CHECK_STATUS(zsseg_set_clock(handle, clock_4), ZSSEG_E_LIMIT_EXCEEDED);
-    CHECK_STATUS(zsseg_set_clock(handle, clock_1), ZSSEG_OK);
-    CHECK_STATUS(zsseg_set_clock(handle, fake_clock), ZSSEG_OK);
 }
 
 void test_deadline(const struct fixture *fixture)

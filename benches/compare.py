@@ -312,7 +312,6 @@ def matmul_graph(weights: np.ndarray, grid: int, frame: int | None) -> bytes:
         "weights": weights,
         "cells": np.array([1, channels, grid * grid], np.int64),
         "map": np.array([1, classes, grid, grid], np.int64),
-        "sizes": np.array([1, classes, frame or grid, frame or grid], np.int64),
     }
     nodes = [
         helper.make_node("Reshape", ["features", "cells"], ["flat"]),
@@ -321,6 +320,7 @@ def matmul_graph(weights: np.ndarray, grid: int, frame: int | None) -> bytes:
     ]
     result = helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)
     if frame:
+        constants["sizes"] = np.array([1, classes, frame, frame], np.int64)
         nodes += [
             resize_node("logits", "sizes", "upsampled"),
             helper.make_node("ArgMax", ["upsampled"], ["labels"], axis=1, keepdims=0),

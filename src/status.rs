@@ -238,7 +238,7 @@ fn put_decimal(number: u64, put: &mut dyn FnMut(&str)) {
     const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
     let mut started = false;
     for power in (0..20).rev() {
-        let digit = (number / 10u64.pow(power)) % 10;
+        let digit = number.checked_div(10u64.pow(power)).unwrap_or(0) % 10;
         started |= digit != 0 || power == 0;
         if started {
             put(DIGITS.get(digit as usize).copied().unwrap_or_default());

@@ -1,5 +1,6 @@
 //! From a class's name to its embedding.
 
+use crate::math::pieces::copy;
 use crate::spec::Words;
 use crate::status::{Result, Status};
 
@@ -44,7 +45,7 @@ pub fn embed(words: &Words<'_>, phrase: &str, embedding: &mut [f32]) -> Result<(
 fn lookup(words: &Words<'_>, word: &str) -> Option<usize> {
     let mut bytes = [0; MAX_WORD_BYTES];
     let small = bytes.get_mut(..word.len())?;
-    small.copy_from_slice(word.as_bytes());
+    copy(small, word.as_bytes());
     small.make_ascii_lowercase();
     words.find(core::str::from_utf8(small).ok()?)
 }

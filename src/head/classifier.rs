@@ -6,7 +6,7 @@ use crate::limits::product;
 use crate::map::{Layout, Map};
 use crate::math::kernels::{CLASS_BLOCK, ClassBlock, FeatureRow, Kernels, MAX_LANES, row_stride};
 use crate::math::linear_i8::ClassRowsI8;
-use crate::math::pieces::{piece_mut, pieces, pieces_mut};
+use crate::math::pieces::{copy, piece_mut, pieces, pieces_mut};
 use crate::math::quantized::{QuantizedRow, QuantizedRowMut, points_len, scales_len, scratch_len};
 use crate::spec::{Head, HeadKind, WeightType};
 use crate::status::Result;
@@ -206,9 +206,7 @@ fn pack_row(
         Layout::Chw => {
             for (channel, row) in channels.zip(pieces_mut(rows, stride)) {
                 let cells = map.plane_row(channel, y);
-                if let Some(row) = row.get_mut(..cells.len()) {
-                    row.copy_from_slice(cells);
-                }
+                copy(row, cells);
             }
         }
         Layout::Hwc => {

@@ -2,6 +2,7 @@
 
 use crate::arena::Arena;
 use crate::math::kernels::{Columns, GridRow, Kernels, MAX_LANES, Ranking, Softmax};
+use crate::math::pieces::copy;
 use crate::math::prune::Survivors;
 use crate::math::resample::Placement;
 use crate::spec::{Decision, Stacking, UnknownScore};
@@ -143,7 +144,7 @@ impl<'a> Pixels<'a> {
     fn judge_all(&mut self, verdict: &Verdict, grid: GridRow<'_>, len: usize) {
         let at = columns(self.index, self.fraction, len);
         self.ranks.fill(verdict.kernels, grid, at);
-        self.top.copy_from_slice(self.ranks.best);
+        copy(self.top, self.ranks.best);
         let softmax = Softmax { best: self.top, scale: verdict.scale };
         (verdict.kernels.total)(grid, at, softmax, self.sum);
         (verdict.kernels.relative)(softmax, self.ranks.second);

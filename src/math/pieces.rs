@@ -1,5 +1,13 @@
-//! Pieces of equal length of a slice. Unlike `chunks_exact`, these compile to no panic at any
-//! optimisation level when the length is known at run time only.
+//! Pieces of equal length of a slice, and copies. Unlike `chunks_exact` and `copy_from_slice`, these
+//! compile to no panic at any optimisation level when the length is known at run time only.
+
+/// Copies as many elements as both have.
+#[inline(always)]
+pub fn copy<T: Copy>(to: &mut [T], from: &[T]) {
+    for (place, value) in to.iter_mut().zip(from) {
+        *place = *value;
+    }
+}
 
 /// Elements `index * len..(index + 1) * len`.
 pub fn piece<T>(slice: &[T], index: usize, len: usize) -> Option<&[T]> {

@@ -7,7 +7,7 @@ use crate::classes::generator::{Fitter, OldRows, Settings, Sources};
 use crate::classes::{ClassInfo, ClassTable, NewClass, Origin, embed};
 use crate::head::{ActiveClass, Rows};
 use crate::limits::{Limits, MAX_CLASSES};
-use crate::math::pieces::pieces;
+use crate::math::pieces::{copy, pieces};
 use crate::spec::{EmbeddingSpace, HeadKind, Projection};
 use crate::status::{Result, Status};
 use zerocopy::little_endian::F32;
@@ -317,7 +317,7 @@ impl Segmenter<'_> {
         let (bias, origin) = match *source {
             ClassSource::Row { weights, bias } => {
                 self.decoder.rows().check(weights, bias)?;
-                self.desk.row.copy_from_slice(weights);
+                copy(self.desk.row, weights);
                 (bias, Origin::Row)
             }
             ClassSource::Meaning(meaning) => {
@@ -340,7 +340,7 @@ impl Segmenter<'_> {
         let origin = match meaning {
             Meaning::Embedding(embedding) => {
                 check_embedding(embedding, space)?;
-                place.copy_from_slice(embedding);
+                copy(place, embedding);
                 Origin::Embedding
             }
             Meaning::Word(phrase) => {
@@ -371,7 +371,7 @@ impl Segmenter<'_> {
         let super::Desk { embedding, row, .. } = &mut self.desk;
         match (self.bundle.head().kind, self.bundle.projection()) {
             (HeadKind::Dot(_) | HeadKind::Cosine(_), _) => {
-                row.copy_from_slice(embedding);
+                copy(row, embedding);
                 Ok(0.0)
             }
             (_, Some(projection)) => Ok(apply(&projection, embedding, row)),

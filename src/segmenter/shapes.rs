@@ -240,7 +240,7 @@ fn affinity_of(bundle: &Bundle<'_>) -> AffinityShape {
 /// Least side of square blocks that divide a grid into few enough parts.
 fn block_side(height: usize, width: usize) -> usize {
     let parts = |side: usize| height.div_ceil(side).saturating_mul(width.div_ceil(side));
-    (1..=height.max(width).max(1)).find(|&side| parts(side) <= MAX_GRAPH_CELLS).unwrap_or(1)
+    (1..=height.max(width)).find(|&side| parts(side.max(1)) <= MAX_GRAPH_CELLS).unwrap_or(1).max(1)
 }
 
 /// The cells of a grid whose middles lie inside `filled`, which counts pixels of `side`.

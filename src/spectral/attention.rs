@@ -4,7 +4,7 @@ use super::Shape;
 use super::cells::{check_finite, check_map, check_range, element};
 use crate::arena::Arena;
 use crate::map::Map;
-use crate::math::pieces::piece;
+use crate::math::pieces::{copy, piece};
 use crate::status::{Result, Status};
 
 /// How the class token's attention to a patch is scored.
@@ -168,7 +168,7 @@ impl<'a> ObjectMask<'a> {
         self.mask.fill(0);
         let fallback = self.products.get(source).is_none_or(|likeness| *likeness <= 0.0);
         if fallback {
-            self.mask.copy_from_slice(self.joined);
+            copy(self.mask, self.joined);
         } else {
             self.flood(source);
         }

@@ -13,7 +13,7 @@ use super::vector::{dot, normalize, subtract};
 use super::{MAX_SEGMENTS, Settings};
 use crate::arena::Arena;
 use crate::limits::product;
-use crate::math::pieces::{piece, piece_mut, pieces, pieces_mut};
+use crate::math::pieces::{copy, piece, piece_mut, pieces, pieces_mut};
 use crate::status::Result;
 
 /// Vectors shorter than this have vanished (the matrix's norm is 1, its products are f32).
@@ -124,7 +124,7 @@ impl<'a> Lanczos<'a> {
             return self.is_exhausted() || !self.start();
         }
         if let Some(next) = piece_mut(self.basis, self.steps, self.cells) {
-            next.copy_from_slice(self.product);
+            copy(next, self.product);
         }
         let settled = self.starts < 2 || self.fresh_steps >= PROBE_STEPS;
         self.steps >= self.wanted && settled && self.is_converged()
@@ -146,7 +146,7 @@ impl<'a> Lanczos<'a> {
         self.orthogonalize();
         normalize(self.product);
         match piece_mut(self.basis, self.steps, self.cells) {
-            Some(next) if left > VANISHED => next.copy_from_slice(self.product),
+            Some(next) if left > VANISHED => copy(next, self.product),
             _ => return false,
         }
         true
@@ -189,8 +189,8 @@ impl<'a> Lanczos<'a> {
         let diagonal = self.diagonal.get_mut(..steps)?;
         let side = self.side.get_mut(..steps)?;
         let rows = self.rows.get_mut(..steps * height)?;
-        diagonal.copy_from_slice(self.alpha.get(..steps)?);
-        side.copy_from_slice(self.beta.get(..steps)?);
+        copy(diagonal, self.alpha.get(..steps)?);
+        copy(side, self.beta.get(..steps)?);
         rows.fill(0.0);
         for (i, column) in pieces_mut(rows, height).enumerate() {
             let row = (i + height).checked_sub(steps);

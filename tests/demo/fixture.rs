@@ -148,12 +148,24 @@ impl Sandbox {
     }
 
     pub fn command(&self, more: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zsseg"));
+        let mut command = program();
         command.args(["demo", "--bundle", "colours.zsb"]).args(more);
         command.current_dir(self.0.path()).stdin(Stdio::null()).stdout(Stdio::piped());
         command.env_remove("ZSSEG_BUNDLE").env_remove("RUST_BACKTRACE").stderr(Stdio::piped());
         command
     }
+}
+
+/// The program, ready to be ended by Ctrl-C: tests that run in the background inherit from the
+/// shell that the signal is ignored.
+fn program() -> Command {
+    let program = env!("CARGO_BIN_EXE_zsseg");
+    if !cfg!(target_os = "linux") {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT", program]);
+    command
 }
 
 /// A running server; it is ended when this goes.
@@ -176,6 +188,18 @@ impl Server {
         let address = line.split_once("http://").and_then(|(_, rest)| rest.split_once('/'));
         let address = address.unwrap_or_else(|| panic!("no address in {line:?}")).0.to_string();
         Server { child, address, _sandbox: sandbox }
+    }
+
+    /// How it ended; `None` if it did not.
+    pub fn wait_ten_seconds(&mut self) -> Option<std::process::ExitStatus> {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
     }
 
     pub fn with_picture() -> Server {

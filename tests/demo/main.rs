@@ -214,7 +214,7 @@ fn ctrl_c_ends_it() {
     let id = server.child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     use std::os::unix::process::ExitStatusExt;
-    assert_eq!(server.child.wait().unwrap().signal(), Some(2));
+    assert_eq!(server.wait_ten_seconds().and_then(|status| status.signal()), Some(2));
 }
 
 /// The page in a real browser: needs python3, chromium and chromedriver.

@@ -10,7 +10,7 @@
 //! | L2 | [`image`], [`head`], [`bundle`], [`spectral`] |
 //! | L3 | [`backbone`] |
 //! | L4 | [`segmenter`], `viz`, `metrics` |
-//! | L5 | `ffi`, `convert`, `cli` |
+//! | L5 | `ffi`, `convert`, `train`, `cli` |
 //!
 //! `no_std` without `alloc` up to and including the segmenter; `std` adds longer error texts,
 //! run-time detection of vector instructions and the bundle writer, `tract` adds the engine that
@@ -46,6 +46,9 @@ pub mod trace;
 pub mod metrics;
 #[cfg(feature = "std")]
 pub mod viz;
+
+#[cfg(feature = "train")]
+pub mod train;
 
 #[cfg(feature = "cli")]
 pub mod cli;

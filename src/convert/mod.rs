@@ -18,7 +18,8 @@ mod words;
 mod zero_shot;
 
 pub use config::{Config, WeightTypeName};
-pub use npy::read_vector;
+pub use npy::{read as read_matrix, read_vector};
 pub use pack::{Source, Sources, pack};
+pub use tensors::Matrix;
 pub use words::WordTable;
 pub use zero_shot::ZeroShotSources;

@@ -16,7 +16,7 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 ///
 /// # Errors
 /// If it is no such file, or has other bytes than its shape says.
-pub(super) fn read(bytes: &[u8]) -> Result<Matrix> {
+pub fn read(bytes: &[u8]) -> Result<Matrix> {
     let Numbers { shape, sides, values } = numbers(bytes)?;
     match *sides {
         [rows, columns] => Ok(Matrix { rows, columns, values }),

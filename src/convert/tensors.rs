@@ -12,10 +12,13 @@ pub(super) struct Tensors<'a>(SafeTensors<'a>);
 
 /// Numbers, row by row.
 #[derive(Debug)]
-pub(super) struct Matrix {
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) values: Vec<f32>,
+pub struct Matrix {
+    /// Number of rows.
+    pub rows: usize,
+    /// Numbers of a row.
+    pub columns: usize,
+    /// `rows * columns` numbers.
+    pub values: Vec<f32>,
 }
 
 impl<'a> Tensors<'a> {

@@ -8,4 +8,5 @@ pub mod linear_i8;
 pub mod pieces;
 pub mod prune;
 pub mod quantized;
+pub(crate) mod random;
 pub mod resample;

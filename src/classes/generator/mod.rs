@@ -32,7 +32,6 @@
 //! # Cost
 //! [`Fitter::most_work`], told by `Fitter::work` afterwards.
 
-mod random;
 mod samples;
 mod settings;
 mod solver;

@@ -2,7 +2,6 @@
 //! the old classes. Each channel is centred and scaled by the old classes' joint mean and
 //! deviation, then kept as a bf16; the problem is posed, and solved, for the rounded samples.
 
-use super::random::Random;
 use super::settings::{Sources, bad_sources};
 use super::solver::TILE;
 use super::vector::narrow;
@@ -10,6 +9,7 @@ use super::{Mix, OldRows, Work};
 use crate::arena::Arena;
 use crate::limits::product;
 use crate::math::pieces::pieces;
+use crate::math::random::Random;
 use crate::status::{Result, Status};
 use half::f16;
 use zerocopy::little_endian::U16;

@@ -6,13 +6,13 @@ use core::f32::consts::PI;
 
 /// A family of streams of random numbers.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Random {
+pub(crate) struct Random {
     key: [u32; 2],
 }
 
 impl Random {
     /// The family of `seed` and `values`: equal ones give equal numbers.
-    pub(super) fn new(seed: u64, values: &[f32]) -> Random {
+    pub(crate) fn new(seed: u64, values: &[f32]) -> Random {
         // FNV-1a, 64 bits. A negative zero counts as a zero.
         let bytes = values.iter().flat_map(|&value| (value + 0.0).to_bits().to_le_bytes());
         let hash = seed.to_le_bytes().into_iter().chain(bytes).fold(0xcbf2_9ce4_8422_2325, mix);
@@ -21,13 +21,13 @@ impl Random {
 
     /// Numbers `4 * block..4 * block + 4` of sample `sample` of stream `stream`, uniform between
     /// 0 (possible) and 1 (not possible), in steps of `2^-24`.
-    pub(super) fn uniform(&self, block: u32, sample: u32, stream: u32) -> [f32; 4] {
+    pub(crate) fn uniform(&self, block: u32, sample: u32, stream: u32) -> [f32; 4] {
         philox([block, sample, stream, 0], self.key).map(|word| (word >> 8) as f32 * UNIT)
     }
 
     /// As [`Random::uniform`], but Gaussian with mean 0 and deviation 1, by Box and Muller's
     /// method. No number lies outside -5.8 to 5.8.
-    pub(super) fn normal(&self, block: u32, sample: u32, stream: u32) -> [f32; 4] {
+    pub(crate) fn normal(&self, block: u32, sample: u32, stream: u32) -> [f32; 4] {
         let [a, b, c, d] = self.uniform(block, sample, stream);
         let ([a, b], [c, d]) = (gauss(a, b), gauss(c, d));
         [a, b, c, d]

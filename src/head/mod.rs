@@ -108,6 +108,8 @@ pub struct Decoder<'a> {
     terms: &'a mut [f32],
     active: usize,
     seen: usize,
+    /// One more than the highest label that takes part.
+    label_limit: usize,
     decision: Decision,
     evidence: Evidence<'a>,
     smoothing: Smoothing,
@@ -158,6 +160,7 @@ impl<'a> Decoder<'a> {
             terms: arena.take(classes)?,
             active: 0,
             seen: 0,
+            label_limit: 0,
             decision: Decision::PLAIN,
             evidence: Evidence::carve(arena, (classes, grid.height, grid.width), kept)?,
             smoothing: Smoothing::OFF,
@@ -214,6 +217,8 @@ impl<'a> Decoder<'a> {
             self.append(classes);
         }
         self.seen = if separate { seen } else { 0 };
+        let labels = self.order.iter().take(self.active);
+        self.label_limit = labels.max().map_or(0, |label| usize::from(*label) + 1);
     }
 
     fn append(&mut self, classes: impl Iterator<Item = ActiveClass>) {
@@ -265,17 +270,6 @@ impl<'a> Decoder<'a> {
     /// in row-major order of the grid.
     pub fn evidence_mut(&mut self) -> (usize, &mut [f32]) {
         (self.active, self.evidence.present_mut(self.active))
-    }
-
-    /// Most multiply-adds of one [`Decoder::step`] on frames of `width` pixels: two rows of the
-    /// grid classified and one row of the frame written.
-    pub fn step_multiply_adds(&self, width: u32) -> u64 {
-        let columns = self.grid.width as u64;
-        let classify = match self.head.kind.weight_type() {
-            None => 0,
-            Some(_) => u64::from(self.head.channels) * columns,
-        };
-        (self.order.len() as u64) * (2 * classify + 2 * columns + 2 * u64::from(width))
     }
 
     /// Writes the mask of a frame that `placements` put on the network's input. `map` is the
@@ -404,8 +398,7 @@ impl<'a> Decoder<'a> {
 
     /// One more than the highest label that takes part.
     pub fn label_limit(&self) -> usize {
-        let order = self.order.iter().take(self.active);
-        order.max().map_or(0, |label| usize::from(*label) + 1)
+        self.label_limit
     }
 
     fn write_row(

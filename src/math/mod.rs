@@ -10,3 +10,4 @@ pub mod prune;
 pub mod quantized;
 pub(crate) mod random;
 pub mod resample;
+pub mod sums;

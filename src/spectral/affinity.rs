@@ -7,12 +7,13 @@
 use super::Storage;
 use super::cells::element;
 use super::color::ColorGraph;
-use super::vector::{dot, dot_f32};
+use super::vector::dot_f32;
 use crate::arena::Arena;
 use crate::limits::product;
 use crate::map::{Layout, Map};
 use crate::math::kernels::{CLASS_BLOCK, ClassBlock, FeatureRow, Kernels};
 use crate::math::pieces::{piece, piece_mut, pieces, pieces_mut};
+use crate::math::sums::dot;
 use crate::status::{Result, Status};
 
 /// Columns of W that are made together.

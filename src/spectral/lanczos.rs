@@ -9,11 +9,12 @@
 //! multiple eigenvalue it holds one. It ends when a further subspace has changed nothing.
 
 use super::tridiagonal::diagonalize;
-use super::vector::{dot, normalize, subtract};
+use super::vector::{normalize, subtract};
 use super::{MAX_SEGMENTS, Settings};
 use crate::arena::Arena;
 use crate::limits::product;
 use crate::math::pieces::{copy, piece, piece_mut, pieces, pieces_mut};
+use crate::math::sums::dot;
 use crate::status::Result;
 
 /// Vectors shorter than this have vanished (the matrix's norm is 1, its products are f32).

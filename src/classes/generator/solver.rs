@@ -6,11 +6,12 @@
 //! The unknowns are the weights of the scaled channels and then the bias. Sums over samples are
 //! f64, sums over channels f32 in a fixed order.
 
-use super::vector::{add, add_rows_bf16, dot, dot_bf16};
+use super::vector::{add, add_rows_bf16, dot_bf16};
 use super::{Mix, Settings, Work};
 use crate::arena::Arena;
 use crate::limits::product;
 use crate::math::pieces::{piece, piece_mut, pieces};
+use crate::math::sums::dot;
 use crate::status::{Result, Status};
 
 /// Samples that one step passes over.

@@ -2,6 +2,7 @@
 //! processor gives the same bits.
 
 use crate::math::pieces::{piece, pieces};
+use crate::math::sums::sum_in_halves;
 
 /// A bf16 as f32; exact.
 fn widen(bits: u16) -> f32 {
@@ -26,16 +27,7 @@ pub(super) fn dot_bf16(row: &[u16], vector: &[f32]) -> f32 {
     for ((sum, &a), &b) in sums.iter_mut().zip(row_rest).zip(vector_rest) {
         *sum += widen(a) * b;
     }
-    let mut half = 8;
-    while half > 0 {
-        let (low, high) = sums.split_at_mut_checked(half).unwrap_or_default();
-        for (low, &high) in low.iter_mut().zip(high.iter()) {
-            *low += high;
-        }
-        half /= 2;
-    }
-    let [sum, ..] = sums;
-    sum
+    sum_in_halves(sums)
 }
 
 /// `target += sum over i of factors[i] * row i`, for rows of `target`'s length one after another.
@@ -57,23 +49,6 @@ pub(super) fn add_rows_bf16(target: &mut [f32], factors: &[f32], rows: &[u16]) {
     }
 }
 
-/// Sum of products in f64: 8 partial sums of every 8th product.
-pub(super) fn dot(left: &[f32], right: &[f32]) -> f64 {
-    let (left, left_rest) = left.as_chunks::<8>();
-    let (right, right_rest) = right.as_chunks::<8>();
-    let mut sums = [0.0f64; 8];
-    for (left, right) in left.iter().zip(right) {
-        for ((sum, &a), &b) in sums.iter_mut().zip(left).zip(right) {
-            *sum += f64::from(a) * f64::from(b);
-        }
-    }
-    for ((sum, &a), &b) in sums.iter_mut().zip(left_rest).zip(right_rest) {
-        *sum += f64::from(a) * f64::from(b);
-    }
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + e) + (b + f)) + ((c + g) + (d + h))
-}
-
 /// `target += factor * other`.
 pub(super) fn add(target: &mut [f32], factor: f32, other: &[f32]) {
     for (value, &other) in target.iter_mut().zip(other) {
@@ -84,6 +59,7 @@ pub(super) fn add(target: &mut [f32], factor: f32, other: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::sums::dot;
     use proptest::prelude::*;
     use std::vec::Vec;
 

@@ -208,7 +208,8 @@ if [ ${#network[@]} -gt 0 ]; then
 fi
 
 # Under valgrind, which watches the library's reads and writes too. Buffers have exact sizes.
-under_valgrind=(valgrind --quiet --error-exitcode=9 --leak-check=full)
+# It runs one thread at a time: in turn, or a thread that waits for another may wait for good.
+under_valgrind=(valgrind --quiet --error-exitcode=9 --leak-check=full --fair-sched=yes)
 step "valgrind: tests" "${under_valgrind[@]}" "$work/c-gcc-c99" "${c_bundles[@]}"
 step "valgrind: C++ tests" "${under_valgrind[@]}" "$work/x-g++-c++17" "${cxx_bundles[@]}"
 step "valgrind: list_classes" "${under_valgrind[@]}" "$work/list_classes" "$tiny"

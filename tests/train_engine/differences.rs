@@ -3,8 +3,8 @@
 use crate::common::{check_gradient, distance, dot, engine, labels, random};
 use proptest::prelude::*;
 use zsseg::train::engine::{
-    Activation, Contrastive, Denominator, Draw, Engine, Kernel, Labelled, Matrix, Mmd, MmdGroup,
-    Noise, Pairs, Product, Resize, Targets,
+    Activation, Contrastive, Denominator, Depthwise, Draw, Engine, Kernel, Labelled, Matrix, Mmd,
+    MmdGroup, Noise, Pairs, Product, Resize, Targets,
 };
 
 fn weights(count: usize, seed: u64) -> Vec<f64> {
@@ -159,6 +159,43 @@ proptest! {
         let dy = random([pictures * to[0] * to[1], 2], seed ^ 1);
         let dx = engine().resize_backward(&dy, &resize).unwrap();
         check_gradient(&x, &dx, |x| dot(&engine().resize(x, &resize).unwrap(), &dy));
+    }
+
+    #[test]
+    fn depthwise_convolutions(
+        pictures in 1usize..3,
+        grid in (1usize..5, 1usize..5),
+        columns in 1usize..4,
+        dilation in 1usize..4,
+        seed: u64,
+    ) {
+        let settings = Depthwise { pictures, grid: [grid.0, grid.1], dilation };
+        let rows = pictures * grid.0 * grid.1;
+        let (x, dy) = (random([rows, columns], seed), random([rows, columns], seed ^ 1));
+        let (weights, bias) = (random([9, columns], seed ^ 2), random([1, columns], seed ^ 3));
+        let value = |x: &Matrix<f64>, weights: &Matrix<f64>, bias: &Matrix<f64>| {
+            dot(&engine().depthwise(x, weights, Some(bias), &settings).unwrap(), &dy)
+        };
+        let dx = engine().depthwise_backward(&dy, &weights, &settings).unwrap();
+        check_gradient(&x, &dx, |x| value(x, &weights, &bias));
+        let dweights = engine().depthwise_gradient(&x, &dy, &settings).unwrap();
+        check_gradient(&weights, &dweights, |weights| value(&x, weights, &bias));
+        let dbias = engine().column_sums(&dy).unwrap();
+        check_gradient(&bias, &dbias, |bias| value(&x, &weights, bias));
+    }
+
+    #[test]
+    fn joined_columns(rows in 0usize..4, widths in prop::collection::vec(1usize..4, 1..4), seed: u64) {
+        let of = |(at, width): (usize, &usize)| random([rows, *width], seed ^ at as u64);
+        let parts: Vec<Matrix<f64>> = widths.iter().enumerate().map(of).collect();
+        let joined = engine().join_columns(&parts.iter().collect::<Vec<_>>()).unwrap();
+        prop_assert_eq!(joined.shape(), [rows, widths.iter().sum()]);
+        let mut start = 0;
+        for part in &parts {
+            let found = engine().columns(&joined, start, part.shape()[1]).unwrap();
+            prop_assert_eq!(&found, part);
+            start += part.shape()[1];
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use crate::common::{distance, engine, labels, matrix, near, random, with_threads};
 use proptest::prelude::*;
 use zsseg::train::engine::{
-    Activation, Contrastive, ContrastiveLoss, Denominator, Draw, Engine, Kernel, Labelled, Matrix,
-    Mmd, MmdGroup, MmdLoss, Noise, Pairs, Product, Real, Targets,
+    Activation, Contrastive, ContrastiveLoss, Denominator, Depthwise, Draw, Engine, Kernel,
+    Labelled, Matrix, Mmd, MmdGroup, MmdLoss, Noise, Pairs, Product, Real, Resize, Targets,
 };
 
 fn compare<F: Real>(x: &Matrix<F>, y: &Matrix<F>, weights: Option<&[F]>) -> MmdLoss<Matrix<F>> {
@@ -235,6 +235,39 @@ fn threads_change_no_bit() {
     }
 }
 
+/// Sizes beyond those where further threads start, with rests in every block.
+#[test]
+fn threads_change_no_bit_of_contrasts_and_pictures() {
+    let (x, y): (Matrix<f32>, Matrix<f32>) = (random([331, 40], 1), random([203, 40], 2));
+    let (names, other_names) = (labels(331, 5, 1), labels(203, 5, 2));
+    let contrast = |threads, denominator| {
+        let set = || Labelled { rows: &x, labels: &names };
+        let other = Some(Labelled { rows: &y, labels: &other_names });
+        let settings = Contrastive { temperature: 3.0, denominator, without_self: true };
+        let pairs = Pairs { anchors: set(), keys: set(), other };
+        let found = with_threads(threads).contrastive(&pairs, &settings).unwrap();
+        (found.value.to_bits(), found.anchors, found.keys, found.other.unwrap())
+    };
+    let (small, large): (Matrix<f32>, Matrix<f32>) =
+        (random([2 * 9 * 11, 5], 3), random([2 * 123 * 117, 5], 4));
+    let resize = Resize { pictures: 2, from: [9, 11], to: [123, 117], align_corners: false };
+    let forward = |threads| with_threads(threads).resize(&small, &resize).unwrap();
+    let backward = |threads| with_threads(threads).resize_backward(&large, &resize).unwrap();
+    let groups = [MmdGroup { generated: 0..331, real: 0..203 }];
+    let (kernel, real_weights) = (Kernel::zs3_code(), None);
+    let settings = Mmd { kernel: &kernel, groups: &groups, real_weights };
+    let mmd = |threads| with_threads(threads).mmd(&x, &y, &settings).unwrap();
+    for threads in [2, 3, 5, 64] {
+        for form in FORMS {
+            assert!(contrast(threads, form) == contrast(1, form), "{threads} {form:?}");
+        }
+        assert_eq!(forward(threads), forward(1));
+        assert_eq!(backward(threads), backward(1));
+        assert_eq!(mmd(threads).squares, mmd(1).squares);
+        assert_eq!(mmd(threads).gradient, mmd(1).gradient);
+    }
+}
+
 #[test]
 fn random_numbers_depend_on_their_place_alone() {
     let draw = Draw { seed: 1, step: 2, stream: 3 };
@@ -259,4 +292,61 @@ fn dropout_keeps_the_mean() {
     assert!(y.values().iter().all(|value| *value == 0.0 || (value + 0.5 / 0.75).abs() < 1e-6));
     let without = Activation { dropout: 0.0, ..activation };
     assert!(engine().activate(&x, &without).unwrap().values().iter().all(|y| *y == -0.5));
+}
+
+/// Depthwise convolution by its definition: one loop per index.
+fn convolved(x: &Matrix<f64>, weights: &Matrix<f64>, settings: &Depthwise) -> Matrix<f64> {
+    let Depthwise { pictures, grid: [height, width], dilation } = *settings;
+    let columns = x.shape()[1];
+    let at = |picture: usize, row: isize, column: isize, channel: usize| {
+        let inside = (0..height as isize).contains(&row) && (0..width as isize).contains(&column);
+        let index = (picture as isize * height as isize + row) * width as isize + column;
+        if inside { x.values()[index as usize * columns + channel] } else { 0.0 }
+    };
+    let mut values = Vec::new();
+    for index in 0..pictures * height * width {
+        let (picture, cell) = (index / (height * width), index % (height * width));
+        let (row, column) = ((cell / width) as isize, (cell % width) as isize);
+        for channel in 0..columns {
+            let mut sum = 0.0;
+            for place in 0..9 {
+                let (down, right) = (place as isize / 3 - 1, place as isize % 3 - 1);
+                let step = dilation as isize;
+                let read = at(picture, row + down * step, column + right * step, channel);
+                sum += weights.values()[place * columns + channel] * read;
+            }
+            values.push(sum);
+        }
+    }
+    Matrix::new(x.shape(), values).unwrap()
+}
+
+#[test]
+fn depthwise_convolution_is_its_definition() {
+    for (pictures, grid, dilation) in
+        [(1, [1, 1], 1), (2, [5, 4], 1), (3, [4, 7], 2), (1, [3, 3], 5)]
+    {
+        let settings = Depthwise { pictures, grid, dilation };
+        let (x, weights) = (random([pictures * grid[0] * grid[1], 3], 1), random([9, 3], 2));
+        let found = engine().depthwise(&x, &weights, None, &settings).unwrap();
+        assert!(distance(&found, &convolved(&x, &weights, &settings)) < 1e-14, "{settings:?}");
+    }
+}
+
+#[test]
+fn threads_change_no_bit_of_a_depthwise_convolution() {
+    let settings = Depthwise { pictures: 3, grid: [33, 31], dilation: 1 };
+    let rows = 3 * 33 * 31;
+    let (x, dy): (Matrix<f32>, _) = (random([rows, 20], 1), random([rows, 20], 2));
+    let weights = random([9, 20], 3);
+    let run = |threads: usize| {
+        let engine = with_threads(threads);
+        let y = engine.depthwise(&x, &weights, None, &settings).unwrap();
+        let dx = engine.depthwise_backward(&dy, &weights, &settings).unwrap();
+        (y, dx, engine.depthwise_gradient(&x, &dy, &settings).unwrap())
+    };
+    let one = run(1);
+    for threads in [2, 3, 7] {
+        assert_eq!(run(threads), one, "{threads}");
+    }
 }

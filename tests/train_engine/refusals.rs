@@ -3,8 +3,8 @@
 use crate::common::{engine, random};
 use zsseg::status::{Result, Status};
 use zsseg::train::engine::{
-    Activation, Adam, Contrastive, Denominator, Draw, Engine, Kernel, Labelled, Matrix, Mmd,
-    MmdGroup, Pairs, Product, Resize, Sgd, Targets,
+    Activation, Adam, Contrastive, Denominator, Depthwise, Draw, Engine, Kernel, Labelled, Matrix,
+    Mmd, MmdGroup, Pairs, Product, Resize, Sgd, Targets,
 };
 
 #[track_caller]
@@ -41,6 +41,38 @@ fn shapes_that_do_not_fit() {
     refused(engine.resize(&x(0, 1), &Resize { from: [0, 3], ..resize }));
     refused(engine.resize(&x(12, 1), &Resize { to: [0, 3], ..resize }));
     refused(engine.resize(&x(12, 1), &Resize { to: [usize::MAX, 3], ..resize }));
+}
+
+#[test]
+fn convolutions_that_do_not_fit() {
+    let engine = engine();
+    let good = Depthwise { pictures: 2, grid: [2, 3], dilation: 1 };
+    assert!(engine.depthwise(&x(12, 4), &x(9, 4), Some(&x(1, 4)), &good).is_ok());
+    assert!(
+        engine
+            .depthwise(&x(12, 4), &x(9, 4), None, &Depthwise { dilation: usize::MAX, ..good })
+            .is_ok()
+    );
+    refused(engine.depthwise(&x(11, 4), &x(9, 4), None, &good));
+    refused(engine.depthwise(&x(12, 4), &x(8, 4), None, &good));
+    refused(engine.depthwise(&x(12, 4), &x(9, 3), None, &good));
+    refused(engine.depthwise(&x(12, 4), &x(9, 4), Some(&x(1, 3)), &good));
+    refused(engine.depthwise_backward(&x(12, 4), &x(9, 3), &good));
+    refused(engine.depthwise_gradient(&x(12, 4), &x(12, 3), &good));
+    for wrong in [
+        Depthwise { dilation: 0, ..good },
+        Depthwise { pictures: 1, ..good },
+        Depthwise { grid: [0, 3], ..good },
+        Depthwise { grid: [usize::MAX, 3], ..good },
+    ] {
+        refused(engine.depthwise(&x(12, 4), &x(9, 4), None, &wrong));
+        refused(engine.depthwise_gradient(&x(12, 4), &x(12, 4), &wrong));
+    }
+    refused(Engine::<f32>::join_columns(&engine, &[]));
+    refused(engine.join_columns(&[&x(2, 3), &x(3, 3)]));
+    refused(engine.columns(&x(2, 3), 2, 2));
+    refused(engine.columns(&x(2, 3), usize::MAX, 2));
+    refused(engine.columns(&x(2, 3), 1, 0));
 }
 
 #[test]

@@ -6,11 +6,17 @@ use std::vec::Vec;
 
 /// Greatest power of the widest Gaussian that a narrower one is computed as.
 const MOST_POWER: u32 = 64;
+/// Logarithm of the smallest Gaussian that is not 0. Its products with weights still are normal
+/// numbers of f32.
+const LEAST_LOG: f64 = -75.0;
+/// Squared distances that are looked at together.
+pub(super) const LANES: usize = 16;
 
 /// `k(x, y) = sum over v of exp(-|x - y|^2 / (2 v))`, for a list of variances `v`.
 ///
 /// A Gaussian whose variance divides the largest one evenly is a power of the widest Gaussian, so
 /// the list of the published code costs one exponential (relative error in f32 below 1e-5).
+/// Gaussians below `e^-75` count as 0: processors are slow at numbers that are yet smaller.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     widest: f64,
@@ -19,9 +25,11 @@ pub struct Kernel {
 
 #[derive(Clone, Copy, Debug)]
 struct Term {
-    inverse: f64,
-    /// 0: not a power of the widest one.
+    variance: f64,
+    /// Of the widest one; 0: not a power.
     power: u32,
+    /// Where the widest one is smaller, its power counts as 0.
+    least: f64,
 }
 
 impl Kernel {
@@ -52,37 +60,68 @@ impl Kernel {
 
     fn of(list: Vec<f64>) -> Kernel {
         let widest = list.iter().fold(0.0f64, |most, v| most.max(*v));
-        let term = |v: f64| {
-            let power = (1..=MOST_POWER).find(|power| widest == v * f64::from(*power));
-            Term { inverse: 1.0 / v, power: power.unwrap_or(0) }
+        let term = |variance: f64| {
+            let power = (1..=MOST_POWER).find(|power| widest == variance * f64::from(*power));
+            let power = power.unwrap_or(0);
+            Term { variance, power, least: libm::exp(LEAST_LOG / f64::from(power.max(1))) }
         };
         Kernel { widest, terms: list.into_iter().map(term).collect() }
     }
 
-    /// `k` and `sum of k_v / v` at the squared distance `square`.
-    pub(super) fn at<F: Real>(&self, square: F) -> (F, F) {
-        let base = (square * F::of(-0.5 / self.widest)).exp();
-        let (mut value, mut slope) = (F::ZERO, F::ZERO);
+    /// `k` and `sum of k_v / v` at squared distances, all at once so that they become vector
+    /// instructions.
+    pub(super) fn at<F: Real>(&self, squares: &[F; LANES]) -> ([F; LANES], [F; LANES]) {
+        let base = gaussians(squares, self.widest);
+        let (mut values, mut slopes) = ([F::ZERO; LANES], [F::ZERO; LANES]);
         for term in &self.terms {
-            let gaussian = match term.power {
-                0 => (square * F::of(-0.5 * term.inverse)).exp(),
-                power => raise(base, power),
+            let gaussians = match term.power {
+                0 => gaussians(squares, term.variance),
+                _ => term.raise(&base),
             };
-            value += gaussian;
-            slope += gaussian * F::of(term.inverse);
+            let slope = F::of(1.0 / term.variance);
+            for ((value, sum), gaussian) in values.iter_mut().zip(&mut slopes).zip(gaussians) {
+                *value += gaussian;
+                *sum += gaussian * slope;
+            }
         }
-        (value, slope)
+        (values, slopes)
     }
 }
 
-fn raise<F: Real>(base: F, power: u32) -> F {
-    let (mut result, mut square, mut left) = (F::ONE, base, power);
-    while left > 1 {
-        if left & 1 == 1 {
-            result *= square;
+impl Term {
+    /// The widest Gaussian to the term's power.
+    fn raise<F: Real>(&self, base: &[F; LANES]) -> [F; LANES] {
+        let least = F::of(self.least);
+        let mut square = *base;
+        for value in &mut square {
+            *value = if *value < least { F::ZERO } else { *value };
         }
-        square = square * square;
-        left >>= 1;
+        let (mut result, mut left) = ([F::ONE; LANES], self.power);
+        while left > 1 {
+            if left & 1 == 1 {
+                multiply(&mut result, &square);
+            }
+            square.iter_mut().for_each(|value| *value = *value * *value);
+            left >>= 1;
+        }
+        multiply(&mut result, &square);
+        result
     }
-    result * square
+}
+
+fn gaussians<F: Real>(squares: &[F; LANES], variance: f64) -> [F; LANES] {
+    let (factor, least) = (F::of(-0.5 / variance), F::of(LEAST_LOG));
+    let mut gaussians = *squares;
+    for value in &mut gaussians {
+        let log = *value * factor;
+        let gaussian = log.exp();
+        *value = if log < least { F::ZERO } else { gaussian };
+    }
+    gaussians
+}
+
+fn multiply<F: Real>(values: &mut [F; LANES], factors: &[F; LANES]) {
+    for (value, factor) in values.iter_mut().zip(factors) {
+        *value *= *factor;
+    }
 }

@@ -20,9 +20,9 @@ pub use kernel::Kernel;
 pub use rate::{cosine_rate, poly_rate};
 pub use real::Real;
 pub use types::{
-    Activation, Adam, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Denominator, Draw,
-    Labelled, Loss, Mmd, MmdGroup, MmdLoss, Noise, Normalised, Pairs, Product, Resize, Sgd,
-    Targets,
+    Activation, Adam, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Denominator,
+    Depthwise, Draw, Labelled, Loss, Mmd, MmdGroup, MmdLoss, Noise, Normalised, Pairs, Product,
+    Resize, Sgd, Targets,
 };
 
 use crate::status::Result;
@@ -159,6 +159,41 @@ pub trait Engine<F: Real> {
 
     /// The gradient of [`Engine::resize`] by its input, given that by its result.
     fn resize_backward(&self, dy: &Self::Tensor, resize: &Resize) -> Result<Self::Tensor>;
+
+    /// Depthwise 3x3 convolution of every column by itself, stride 1, zeros beyond the border, plus
+    /// `bias` (`[1, columns]`). `weights` is `[9, columns]`: a row per place of the kernel, row
+    /// after row (as ONNX's `Conv`, a correlation). `18 m n` operations.
+    fn depthwise(
+        &self,
+        x: &Self::Tensor,
+        weights: &Self::Tensor,
+        bias: Option<&Self::Tensor>,
+        depthwise: &Depthwise,
+    ) -> Result<Self::Tensor>;
+
+    /// The gradient of [`Engine::depthwise`] by `x`, given that by its result.
+    fn depthwise_backward(
+        &self,
+        dy: &Self::Tensor,
+        weights: &Self::Tensor,
+        depthwise: &Depthwise,
+    ) -> Result<Self::Tensor>;
+
+    /// The gradient of [`Engine::depthwise`] by `weights`, given that by its result. That by
+    /// `bias` is [`Engine::column_sums`].
+    fn depthwise_gradient(
+        &self,
+        x: &Self::Tensor,
+        dy: &Self::Tensor,
+        depthwise: &Depthwise,
+    ) -> Result<Self::Tensor>;
+
+    /// Matrices of as many rows side by side; at least one.
+    fn join_columns(&self, parts: &[&Self::Tensor]) -> Result<Self::Tensor>;
+
+    /// Columns `start..start + count`, which is the gradient of [`Engine::join_columns`] by one
+    /// part.
+    fn columns(&self, x: &Self::Tensor, start: usize, count: usize) -> Result<Self::Tensor>;
 
     /// A state of Adam for parameters of this shape.
     fn adam_state(&self, shape: [usize; 2]) -> Result<AdamState<Self::Tensor>>;

@@ -192,6 +192,18 @@ pub struct Resize {
     pub align_corners: bool,
 }
 
+/// Depthwise 3x3 convolution of pictures whose pixels are rows, picture after picture, row after
+/// row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Depthwise {
+    /// Number of pictures.
+    pub pictures: usize,
+    /// Height and width; at least 1.
+    pub grid: [usize; 2],
+    /// Distance of the kernel's places, in pixels; at least 1.
+    pub dilation: usize,
+}
+
 /// Settings of an Adam step (Kingma and Ba, 2015).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {

@@ -1,21 +1,62 @@
 //! The label-based contrastive loss, block of anchors after block of anchors.
+//!
+//! Each thread has a block of its own. The gradient by the keys comes after, key rows shared out
+//! over the threads, blocks in their order, so that the number of threads changes no bit.
 
-use super::super::real::{sigmoid, softplus};
-use super::super::{Contrastive, ContrastiveLoss, Denominator, Labelled, Pairs, Real};
+mod anchor;
+
+use super::super::{Contrastive, ContrastiveLoss, Labelled, Pairs, Real};
 use super::matrix::{Matrix, check, require, view, view_mut};
+use super::workers::each;
 use crate::status::Result;
+use anchor::{Anchor, Strip};
 use ndarray::linalg::general_mat_mul;
+use ndarray::{ArrayView2, s};
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::vec;
 use std::vec::Vec;
 
-/// Anchors of a block.
+/// Anchors of a block, and what the key rows of a thread are a multiple of.
 const BLOCK: usize = 64;
+/// Pairs times columns below which a second thread costs more than it saves.
+const LEAST_WORK: usize = 1 << 20;
 
 pub(super) fn contrastive<F: Real>(
+    threads: NonZeroUsize,
     pairs: &Pairs<'_, Matrix<F>>,
     settings: &Contrastive,
 ) -> Result<ContrastiveLoss<Matrix<F>>> {
+    check_pairs(pairs, settings)?;
+    let [count, columns] = pairs.anchors.rows.shape();
+    let positives = positives(pairs, settings);
+    let anchor_count = positives.iter().filter(|count| **count > 0).count();
+    let share = 1.0 / (anchor_count.max(1) as f64);
+    let task = Task { pairs, settings, positives: &positives, share };
+    let threads = task.threads(threads);
+    let mut anchors = Matrix::zeros([count, columns])?;
+    let mut keys = Matrix::zeros(pairs.keys.rows.shape())?;
+    let other = pairs.other.as_ref().map(|other| Matrix::zeros(other.rows.shape()));
+    let mut other = other.transpose()?;
+    let mut blocks: Vec<Block<F>> = (0..threads).map(|_| Block::new(pairs)).collect();
+    let mut sum = 0.0;
+    for (round, places) in anchors.values_mut().chunks_mut(threads * BLOCK * columns).enumerate() {
+        let places = places.chunks_mut(BLOCK * columns);
+        let used = places.len();
+        let starts = (round * threads..).map(|block| block * BLOCK);
+        let work = blocks.iter_mut().zip(starts).zip(places);
+        each(work, |((block, start), place)| block.run(&task, start, place))?;
+        let blocks = blocks.get(..used).unwrap_or_default();
+        blocks.iter().for_each(|block| sum += block.sum);
+        task.add_gradient(threads, blocks, |block| &block.own, &mut keys)?;
+        if let Some(other) = &mut other {
+            task.add_gradient(threads, blocks, |block| &block.other, other)?;
+        }
+    }
+    Ok(ContrastiveLoss { value: sum * share, anchor_count, anchors, keys, other })
+}
+
+fn check_pairs<F: Real>(pairs: &Pairs<'_, Matrix<F>>, settings: &Contrastive) -> Result<()> {
     let temperature = settings.temperature;
     require(temperature.is_finite() && temperature > 0.0, "temperature")?;
     let [count, columns] = pairs.anchors.rows.shape();
@@ -25,40 +66,7 @@ pub(super) fn contrastive<F: Real>(
     if settings.without_self {
         check("number of keys", pairs.keys.rows.shape()[0], count)?;
     }
-    let positives = positives(pairs, settings);
-    let anchor_count = positives.iter().filter(|count| **count > 0).count();
-    let mut side = Side::new(&pairs.keys)?;
-    let mut other = pairs.other.as_ref().map(Side::new).transpose()?;
-    let mut anchors = Matrix::zeros([count, columns])?;
-    let share = 1.0 / (anchor_count.max(1) as f64);
-    let scale = F::of(1.0 / temperature);
-    let mut sum = 0.0;
-    for (block, place) in anchors.values_mut().chunks_mut(BLOCK * columns).enumerate() {
-        let start = block * BLOCK;
-        let rows = pairs.anchors.rows.block(start, start + BLOCK)?;
-        side.products(rows, scale)?;
-        other.as_mut().map_or(Ok(()), |other| other.products(rows, scale))?;
-        for index in 0..rows.nrows() {
-            let anchor = Anchor {
-                label: pairs.anchors.labels.get(start + index).copied().unwrap_or(-1),
-                left_out: settings.without_self.then_some(start + index),
-                positives: positives.get(start + index).copied().unwrap_or(0),
-                share,
-            };
-            let own = side.strip(index);
-            let others = other.as_mut().map(|other| other.strip(index)).unwrap_or_default();
-            sum += anchor.weigh(settings.denominator, own, others);
-        }
-        side.gradients(rows, scale, place)?;
-        other.as_mut().map_or(Ok(()), |other| other.gradients(rows, scale, place))?;
-    }
-    Ok(ContrastiveLoss {
-        value: sum * share,
-        anchor_count,
-        anchors,
-        keys: side.gradient,
-        other: other.map(|other| other.gradient),
-    })
+    Ok(())
 }
 
 fn check_labelled<F: Real>(set: &Labelled<'_, Matrix<F>>, columns: usize) -> Result<()> {
@@ -84,180 +92,134 @@ fn positives<F>(pairs: &Pairs<'_, Matrix<F>>, settings: &Contrastive) -> Vec<usi
     pairs.anchors.labels.iter().enumerate().map(of).collect()
 }
 
-/// Keys, and the products of a block of anchors with them.
-struct Side<'a, F> {
-    keys: &'a Matrix<F>,
-    labels: &'a [i32],
-    /// A row per anchor: products, then derivatives by them.
-    strip: Vec<F>,
-    gradient: Matrix<F>,
-}
-
-/// One anchor's products with keys, and the keys' labels.
-type Strip<'a, F> = (&'a mut [F], &'a [i32]);
-
-impl<'a, F: Real> Side<'a, F> {
-    fn new(set: &Labelled<'a, Matrix<F>>) -> Result<Side<'a, F>> {
-        let strip = vec![F::ZERO; BLOCK * set.labels.len()];
-        let gradient = Matrix::zeros(set.rows.shape())?;
-        Ok(Side { keys: set.rows, labels: set.labels, strip, gradient })
-    }
-
-    fn products(&mut self, anchors: ndarray::ArrayView2<'_, F>, scale: F) -> Result<()> {
-        let shape = [anchors.nrows(), self.labels.len()];
-        let strip = self.strip.get_mut(..shape[0] * shape[1]).unwrap_or_default();
-        let mut strip = view_mut(strip, shape)?;
-        general_mat_mul(scale, &anchors, &self.keys.view()?.reversed_axes(), F::ZERO, &mut strip);
-        Ok(())
-    }
-
-    fn strip(&mut self, index: usize) -> Strip<'_, F> {
-        let row = crate::math::pieces::piece_mut(&mut self.strip, index, self.labels.len());
-        (row.unwrap_or_default(), self.labels)
-    }
-
-    fn gradients(
-        &mut self,
-        anchors: ndarray::ArrayView2<'_, F>,
-        scale: F,
-        place: &mut [F],
-    ) -> Result<()> {
-        let shape = [anchors.nrows(), self.labels.len()];
-        let strip = view(self.strip.get(..shape[0] * shape[1]).unwrap_or_default(), shape)?;
-        let mut place = view_mut(place, [anchors.nrows(), anchors.ncols()])?;
-        general_mat_mul(scale, &strip, &self.keys.view()?, F::ONE, &mut place);
-        let shape = self.gradient.shape();
-        let mut gradient = view_mut(self.gradient.values_mut(), shape)?;
-        general_mat_mul(scale, &strip.reversed_axes(), &anchors, F::ONE, &mut gradient);
-        Ok(())
-    }
-}
-
-/// What a key is to an anchor.
-#[derive(Clone, Copy, PartialEq)]
-enum Role {
-    Positive,
-    Negative,
-    None,
-}
-
-struct Anchor {
-    label: i32,
-    /// The key that is the anchor itself.
-    left_out: Option<usize>,
-    positives: usize,
+/// What is the same for all blocks.
+struct Task<'a, F> {
+    pairs: &'a Pairs<'a, Matrix<F>>,
+    settings: &'a Contrastive,
+    /// The number of positive pairs of each anchor.
+    positives: &'a [usize],
     /// Of each anchor in the loss.
     share: f64,
 }
 
-impl Anchor {
-    /// The anchor's loss; its products become derivatives of the whole loss.
-    fn weigh<F: Real>(&self, form: Denominator, own: Strip<'_, F>, other: Strip<'_, F>) -> f64 {
-        if self.positives == 0 {
-            own.0.fill(F::ZERO);
-            other.0.fill(F::ZERO);
-            return 0.0;
-        }
-        match form {
-            Denominator::AllKeys => self.against_all(own, other),
-            Denominator::PositiveAndNegatives => self.against_negatives(own, other),
+impl<F: Real> Task<'_, F> {
+    /// As many threads as there are blocks for; one where it is faster alone.
+    fn threads(&self, threads: NonZeroUsize) -> usize {
+        let [count, columns] = self.pairs.anchors.rows.shape();
+        let work = count.saturating_mul(self.pairs.keys.labels.len()).saturating_mul(columns);
+        if work < LEAST_WORK { 1 } else { threads.get().min(count.div_ceil(BLOCK)) }
+    }
+
+    fn scale(&self) -> F {
+        F::of(1.0 / self.settings.temperature)
+    }
+
+    fn anchor(&self, index: usize) -> Anchor {
+        Anchor {
+            label: self.pairs.anchors.labels.get(index).copied().unwrap_or(-1),
+            left_out: self.settings.without_self.then_some(index),
+            positives: self.positives.get(index).copied().unwrap_or(0),
+            share: self.share,
         }
     }
 
-    fn own_role(&self, index: usize, label: i32) -> Role {
-        match label {
-            _ if label < 0 || self.left_out == Some(index) => Role::None,
-            _ if label == self.label => Role::Positive,
-            _ => Role::Negative,
-        }
-    }
-
-    /// Keys of another picture give no negative pairs.
-    fn other_role(&self, label: i32) -> Role {
-        if label == self.label { Role::Positive } else { Role::None }
-    }
-
-    /// Calls `f` with every product and its key's role.
-    fn each<F: Real>(
+    /// Adds the part of the blocks to a gradient by keys.
+    fn add_gradient<'b>(
         &self,
-        own: &mut Strip<'_, F>,
-        other: &mut Strip<'_, F>,
-        mut f: impl FnMut(&mut F, Role),
-    ) {
-        for (index, (product, label)) in own.0.iter_mut().zip(own.1).enumerate() {
-            f(product, self.own_role(index, *label));
+        threads: usize,
+        blocks: &'b [Block<F>],
+        strips: impl Fn(&'b Block<F>) -> &'b [F] + Sync,
+        gradient: &mut Matrix<F>,
+    ) -> Result<()> {
+        let [count, columns] = gradient.shape();
+        let share = count.div_ceil(threads).next_multiple_of(BLOCK).max(BLOCK);
+        let parts = gradient.values_mut().chunks_mut(share * columns).enumerate();
+        each(parts, |(part, values)| {
+            let keys = values.len() / columns;
+            let start = part * share;
+            let mut place = view_mut(values, [keys, columns])?;
+            for block in blocks {
+                let anchors = self.pairs.anchors.rows.block(block.start, block.start + BLOCK)?;
+                let strips = products(strips(block), [anchors.nrows(), count])?;
+                let strips = strips.slice(s![.., start..start + keys]).reversed_axes();
+                general_mat_mul(self.scale(), &strips, &anchors, F::ONE, &mut place);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The first `[rows, columns]` of a block's strips.
+fn products<F>(strips: &[F], [rows, columns]: [usize; 2]) -> Result<ArrayView2<'_, F>> {
+    view(strips.get(..rows * columns).unwrap_or_default(), [rows, columns])
+}
+
+/// A block of anchors. A strip is an anchor's products with keys, then the derivatives by them.
+struct Block<F> {
+    /// The first anchor.
+    start: usize,
+    own: Vec<F>,
+    /// With the keys of the other picture.
+    other: Vec<F>,
+    /// Of the anchors' losses.
+    sum: f64,
+}
+
+impl<F: Real> Block<F> {
+    fn new(pairs: &Pairs<'_, Matrix<F>>) -> Block<F> {
+        let others = pairs.other.as_ref().map_or(0, |other| other.labels.len());
+        let strips = |keys: usize| vec![F::ZERO; BLOCK * keys];
+        Block { start: 0, own: strips(pairs.keys.labels.len()), other: strips(others), sum: 0.0 }
+    }
+
+    /// The losses of the anchors from `start` on, and the gradient by them.
+    fn run(&mut self, task: &Task<'_, F>, start: usize, place: &mut [F]) -> Result<()> {
+        let rows = task.pairs.anchors.rows.block(start, start + BLOCK)?;
+        let (keys, others) = (&task.pairs.keys, task.pairs.other.as_ref());
+        let other_labels = others.map(|others| others.labels).unwrap_or_default();
+        self.start = start;
+        multiply(task.scale(), rows, keys, &mut self.own)?;
+        others.map_or(Ok(()), |others| multiply(task.scale(), rows, others, &mut self.other))?;
+        self.sum = 0.0;
+        for index in 0..rows.nrows() {
+            let own = strip(&mut self.own, index, keys.labels);
+            let other = strip(&mut self.other, index, other_labels);
+            self.sum += task.anchor(start + index).weigh(task.settings.denominator, own, other);
         }
-        for (product, label) in other.0.iter_mut().zip(other.1) {
-            f(product, self.other_role(*label));
-        }
+        gather(task.scale(), &self.own, keys, place)?;
+        others.map_or(Ok(()), |others| gather(task.scale(), &self.other, others, place))
     }
+}
 
-    /// `log sum exp - mean of the positives`.
-    fn against_all<F: Real>(&self, mut own: Strip<'_, F>, mut other: Strip<'_, F>) -> f64 {
-        let log_sum =
-            self.log_sum(&mut own, &mut other, |role| role != Role::None).unwrap_or(F::ZERO);
-        let one = F::of(1.0 / self.positives as f64);
-        let share = F::of(self.share);
-        let mut loss = 0.0;
-        self.each(&mut own, &mut other, |product, role| {
-            let wanted = if role == Role::Positive { one } else { F::ZERO };
-            if role == Role::Positive {
-                loss += (log_sum - *product).to_f64();
-            }
-            *product = match role {
-                Role::None => F::ZERO,
-                _ => share * ((*product - log_sum).exp() - wanted),
-            };
-        });
-        loss / self.positives as f64
-    }
+fn strip<'a, F>(strips: &'a mut [F], index: usize, labels: &'a [i32]) -> Strip<'a, F> {
+    let products = crate::math::pieces::piece_mut(strips, index, labels.len());
+    Strip { products: products.unwrap_or_default(), labels }
+}
 
-    /// `mean of softplus(z - positive)`, `z` the logarithm of the negatives' sum.
-    fn against_negatives<F: Real>(&self, mut own: Strip<'_, F>, mut other: Strip<'_, F>) -> f64 {
-        let negative = |role: Role| role == Role::Negative;
-        let Some(log_sum) = self.log_sum(&mut own, &mut other, negative) else {
-            own.0.fill(F::ZERO);
-            other.0.fill(F::ZERO);
-            return 0.0;
-        };
-        let factor = F::of(self.share / self.positives as f64);
-        let (mut loss, mut pull) = (0.0, F::ZERO);
-        self.each(&mut own, &mut other, |product, role| {
-            if role == Role::Positive {
-                loss += softplus(log_sum - *product).to_f64();
-                pull += sigmoid(log_sum - *product);
-            }
-        });
-        self.each(&mut own, &mut other, |product, role| {
-            *product = match role {
-                Role::Positive => -factor * sigmoid(log_sum - *product),
-                Role::Negative => factor * pull * (*product - log_sum).exp(),
-                Role::None => F::ZERO,
-            };
-        });
-        loss / self.positives as f64
-    }
+/// The products of anchors with keys.
+fn multiply<F: Real>(
+    scale: F,
+    anchors: ArrayView2<'_, F>,
+    keys: &Labelled<'_, Matrix<F>>,
+    strips: &mut [F],
+) -> Result<()> {
+    let shape = [anchors.nrows(), keys.labels.len()];
+    let mut strips = view_mut(strips.get_mut(..shape[0] * shape[1]).unwrap_or_default(), shape)?;
+    general_mat_mul(scale, &anchors, &keys.rows.view()?.reversed_axes(), F::ZERO, &mut strips);
+    Ok(())
+}
 
-    /// The logarithm of the sum of powers of the products that count; none if none counts.
-    fn log_sum<F: Real>(
-        &self,
-        own: &mut Strip<'_, F>,
-        other: &mut Strip<'_, F>,
-        counts: impl Fn(Role) -> bool,
-    ) -> Option<F> {
-        let mut most: Option<F> = None;
-        self.each(own, other, |product, role| {
-            if counts(role) {
-                most = Some(most.map_or(*product, |most| most.at_least(*product)));
-            }
-        });
-        let most = most?;
-        let mut sum = 0.0;
-        self.each(own, other, |product, role| {
-            if counts(role) {
-                sum += (*product - most).exp().to_f64();
-            }
-        });
-        Some(most + F::of(sum).ln())
-    }
+/// Adds the gradient by anchors to `place`.
+fn gather<F: Real>(
+    scale: F,
+    strips: &[F],
+    keys: &Labelled<'_, Matrix<F>>,
+    place: &mut [F],
+) -> Result<()> {
+    let columns = keys.rows.shape()[1];
+    let count = place.len() / columns;
+    let strips = products(strips, [count, keys.labels.len()])?;
+    let mut place = view_mut(place, [count, columns])?;
+    general_mat_mul(scale, &strips, &keys.rows.view()?, F::ONE, &mut place);
+    Ok(())
 }

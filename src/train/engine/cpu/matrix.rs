@@ -45,8 +45,14 @@ impl<F: Real> Matrix<F> {
         &self.values
     }
 
-    pub(super) fn values_mut(&mut self) -> &mut [F] {
+    /// All values, to be changed.
+    pub fn values_mut(&mut self) -> &mut [F] {
         &mut self.values
+    }
+
+    /// The values themselves.
+    pub fn into_values(self) -> Vec<F> {
+        self.values
     }
 
     /// The rows in their order.
@@ -54,15 +60,18 @@ impl<F: Real> Matrix<F> {
         self.values.chunks_exact(self.columns)
     }
 
-    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [F]> {
+    /// The rows in their order, to be changed.
+    pub fn rows_mut(&mut self) -> impl Iterator<Item = &mut [F]> {
         self.values.chunks_exact_mut(self.columns)
     }
 
-    pub(super) fn row(&self, index: usize) -> Option<&[F]> {
+    /// A row; `None` where there is none.
+    pub fn row(&self, index: usize) -> Option<&[F]> {
         crate::math::pieces::piece(&self.values, index, self.columns)
     }
 
-    pub(super) fn row_mut(&mut self, index: usize) -> Option<&mut [F]> {
+    /// A row, to be changed; `None` where there is none.
+    pub fn row_mut(&mut self, index: usize) -> Option<&mut [F]> {
         crate::math::pieces::piece_mut(&mut self.values, index, self.columns)
     }
 

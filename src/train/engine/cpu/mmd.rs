@@ -4,10 +4,12 @@
 //! `-w_j`, all together `y` with weights `s`, `MMD^2 = sum of s_i s_j k(y_i, y_j)` and
 //! `dMMD^2 / dg_i = -2 s_i (g_i sum_j c_ij - sum_j c_ij y_j)`, `c_ij = s_j sum_v k_v / v`.
 
+use super::super::kernel::LANES;
 use super::super::{Kernel, Mmd, MmdGroup, MmdLoss, Real};
 use super::matrix::{Matrix, check, check_weights, invalid, view, view_mut, weight_at};
 use super::simple::{add, dot};
 use super::workers::in_order;
+use crate::math::pieces::copy;
 use crate::status::{Result, Status};
 use ndarray::linalg::general_mat_mul;
 use std::num::NonZeroUsize;
@@ -16,7 +18,9 @@ use std::vec;
 use std::vec::Vec;
 
 /// Rows of a block of pairs, either way.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
+/// Pairs times columns below which a second thread costs more than it saves.
+const LEAST_WORK: usize = 1 << 20;
 /// Squares below this have a root of its root, and no gradient.
 const LEAST_SQUARE: f64 = 1e-12;
 
@@ -29,16 +33,25 @@ pub(super) fn mmd<F: Real>(
     let [count, columns] = generated.shape();
     check("columns of the real features", real.shape()[1], columns)?;
     check_weights(settings.real_weights, real.shape()[0], "weights of the real features")?;
-    let parts = in_order(threads, settings.groups, |group| {
-        Parts::new(generated, real, settings.real_weights, group)?.compare(settings.kernel)
-    });
+    let parts: Vec<Parts<F>> = settings
+        .groups
+        .iter()
+        .map(|group| Parts::new(generated, real, settings.real_weights, group))
+        .collect::<Result<_>>()?;
+    let tasks: Vec<Task<'_, F>> = parts.iter().flat_map(Parts::tasks).collect();
+    let work: usize = parts.iter().map(|part| part.pairs().saturating_mul(columns)).sum();
+    let threads = if work < LEAST_WORK { NonZeroUsize::MIN } else { threads };
+    let mut done = in_order(threads, &tasks, |task| task.run(settings.kernel)).into_iter();
     let mut gradient = Matrix::zeros([count, columns])?;
     let (mut squares, mut values) = (Vec::new(), Vec::new());
-    for (part, group) in parts.into_iter().zip(settings.groups) {
-        let (square, slopes) = part?;
+    for (part, group) in parts.iter().zip(settings.groups) {
+        let blocks: Vec<(f64, Vec<F>)> =
+            done.by_ref().take(part.tasks().count()).collect::<Result<_>>()?;
+        let square: f64 = blocks.iter().map(|(square, _)| square).sum();
         let value = square.max(LEAST_SQUARE).sqrt();
         let factor = if square > LEAST_SQUARE { 0.5 / value } else { 0.0 };
-        for (row, slope) in group.generated.clone().zip(slopes.rows()) {
+        let slopes = blocks.iter().flat_map(|(_, slopes)| slopes.chunks_exact(columns));
+        for (row, slope) in group.generated.clone().zip(slopes) {
             add(gradient.row_mut(row).unwrap_or_default(), F::of(factor), slope);
         }
         squares.push(square);
@@ -114,34 +127,69 @@ impl<F: Real> Parts<F> {
         })
     }
 
-    /// `MMD^2` and its derivative by the generated rows.
-    fn compare(&self, kernel: &Kernel) -> Result<(f64, Matrix<F>)> {
-        let (generated, real) = (&self.generated, &self.real);
-        let mut slopes = Matrix::zeros(generated.rows.shape())?;
-        let mut square = 0.0;
+    /// The number of pairs of rows.
+    fn pairs(&self) -> usize {
+        let count = self.generated.len().saturating_add(self.real.len());
+        count.saturating_mul(count)
+    }
+
+    /// Blocks of generated rows, in their order, then blocks of real ones.
+    fn tasks(&self) -> impl Iterator<Item = Task<'_, F>> {
+        let starts = |set: &Set<F>| (0..set.len()).step_by(BLOCK);
+        let generated = starts(&self.generated).map(|start| Task::Generated(self, start));
+        generated.chain(starts(&self.real).map(|start| Task::Real(&self.real, start)))
+    }
+}
+
+/// A block of rows, and where it starts.
+enum Task<'a, F> {
+    Generated(&'a Parts<F>, usize),
+    Real(&'a Set<F>, usize),
+}
+
+impl<F: Real> Task<'_, F> {
+    /// The block's part of `MMD^2`, and its derivative by the block's generated rows.
+    fn run(&self, kernel: &Kernel) -> Result<(f64, Vec<F>)> {
+        match self {
+            Task::Generated(parts, start) => parts.generated_block(kernel, *start),
+            Task::Real(real, start) => Ok((real.own_pairs(kernel, *start)?, Vec::new())),
+        }
+    }
+}
+
+impl<F: Real> Parts<F> {
+    fn generated_block(&self, kernel: &Kernel, start: usize) -> Result<(f64, Vec<F>)> {
+        let generated = &self.generated;
+        let height = (generated.len() - start).min(BLOCK);
+        let mut slopes = vec![F::ZERO; height * generated.rows.shape()[1]];
+        let mut sums = vec![F::ZERO; height];
         let mut pairs = vec![F::ZERO; BLOCK * BLOCK];
-        let columns = slopes.shape()[1];
-        for (block, place) in slopes.values_mut().chunks_mut(BLOCK * columns).enumerate() {
-            let start = block * BLOCK;
-            let mut sums = vec![F::ZERO; place.len() / columns];
-            for (other, factor) in [(generated, 1.0), (real, 2.0)] {
-                let same = factor == 1.0;
-                for first in (0..other.len()).step_by(BLOCK) {
-                    let at = Block { rows: start, others: first, same, half: false };
-                    square +=
-                        factor * at.fill(kernel, generated, other, &mut pairs, Some(&mut sums))?;
-                    at.weigh(&pairs, other, place)?;
-                }
-            }
-            finish(place, &sums, generated, start);
-        }
-        for start in (0..real.len()).step_by(BLOCK) {
-            for first in (start..real.len()).step_by(BLOCK) {
-                let at = Block { rows: start, others: first, same: true, half: true };
-                square += at.fill(kernel, real, real, &mut pairs, None)?;
+        let mut square = 0.0;
+        for (other, same, factor) in [(generated, true, 1.0), (&self.real, false, 2.0)] {
+            for first in (0..other.len()).step_by(BLOCK) {
+                let at = Block { rows: start, others: first, same };
+                square += factor * at.fill(kernel, generated, other, &mut pairs, &mut sums)?;
+                at.weigh(&pairs, other, &mut slopes)?;
             }
         }
+        finish(&mut slopes, &sums, generated, start);
         Ok((square, slopes))
+    }
+}
+
+impl<F: Real> Set<F> {
+    /// The part in `MMD^2` of the pairs of a block of rows with itself and, twice, with the rows
+    /// behind it.
+    fn own_pairs(&self, kernel: &Kernel, start: usize) -> Result<f64> {
+        let mut sums = [F::ZERO; BLOCK];
+        let mut pairs = vec![F::ZERO; BLOCK * BLOCK];
+        let mut square = 0.0;
+        for first in (start..self.len()).step_by(BLOCK) {
+            let factor = if first == start { 1.0 } else { 2.0 };
+            let at = Block { rows: start, others: first, same: true };
+            square += factor * at.fill(kernel, self, self, &mut pairs, &mut sums)?;
+        }
+        Ok(square)
     }
 }
 
@@ -163,15 +211,9 @@ struct Block {
     others: usize,
     /// Whether both sets are one.
     same: bool,
-    /// Whether only pairs with `j >= i` count, those with `j > i` twice.
-    half: bool,
 }
 
 impl Block {
-    fn sizes<F: Real>(&self, set: &Set<F>, other: &Set<F>) -> [usize; 2] {
-        [(set.len() - self.rows).min(BLOCK), (other.len() - self.others).min(BLOCK)]
-    }
-
     /// Writes `c_ij` to `pairs`, adds its sums to `sums` and gives the sum of `s_i s_j k`.
     fn fill<F: Real>(
         &self,
@@ -179,64 +221,86 @@ impl Block {
         set: &Set<F>,
         other: &Set<F>,
         pairs: &mut [F],
-        mut sums: Option<&mut Vec<F>>,
+        sums: &mut [F],
     ) -> Result<f64> {
-        let [height, width] = self.sizes(set, other);
+        let rows = set.rows.block(self.rows, self.rows + BLOCK)?;
+        let others = other.rows.block(self.others, self.others + BLOCK)?;
+        let [height, width] = [rows.nrows(), others.nrows()];
         let pairs = pairs.get_mut(..height * width).unwrap_or_default();
-        let rows = set.rows.block(self.rows, self.rows + height)?;
-        let others = other.rows.block(self.others, self.others + width)?.reversed_axes();
         let mut products = view_mut(pairs, [height, width])?;
-        general_mat_mul(F::ONE, &rows, &others, F::ZERO, &mut products);
+        general_mat_mul(F::ONE, &rows, &others.reversed_axes(), F::ZERO, &mut products);
         let mut total = 0.0;
-        let left = set.squares.iter().zip(&set.weights).skip(self.rows);
-        for (i, (row, (square, weight))) in pairs.chunks_exact_mut(width).zip(left).enumerate() {
-            let right = other.squares.iter().zip(&other.weights).skip(self.others);
-            let (mut value, mut sum) = (0.0, F::ZERO);
-            for (j, (pair, (other_square, other_weight))) in row.iter_mut().zip(right).enumerate() {
-                let times = self.times(i, j);
-                let distance = match times {
-                    0 => continue,
-                    _ if self.is_self(i, j) => F::ZERO,
-                    _ => floor(*square + *other_square - (*pair + *pair)),
-                };
-                let (k, slope) = kernel.at(distance);
-                value += f64::from(times) * (*other_weight * k).to_f64();
-                *pair = *other_weight * slope;
-                sum += *pair;
-            }
+        let left = set.squares.iter().zip(&set.weights).skip(self.rows).zip(sums);
+        for (i, (row, ((square, weight), sum))) in
+            pairs.chunks_exact_mut(width).zip(left).enumerate()
+        {
+            let itself = (self.same).then(|| (self.rows + i).wrapping_sub(self.others));
+            let (value, row_sum) = self.fill_row(kernel, *square, itself, other, row);
             total += weight.to_f64() * value;
-            if let Some(place) = sums.as_mut().and_then(|sums| sums.get_mut(i)) {
-                *place += sum;
-            }
+            *sum += row_sum;
         }
         Ok(total)
     }
 
-    fn is_self(&self, i: usize, j: usize) -> bool {
-        self.same && self.rows + i == self.others + j
-    }
-
-    /// How often the pair counts.
-    fn times(&self, i: usize, j: usize) -> u8 {
-        let (row, other) = (self.rows + i, self.others + j);
-        match self.half {
-            true if other < row => 0,
-            true if other > row => 2,
-            _ => 1,
+    /// Turns the products of a row with the other set's into `c_ij`. Gives the sums of `s_j k`
+    /// and of `c_ij`. `itself` is the place of the row itself, whose distance is 0.
+    fn fill_row<F: Real>(
+        &self,
+        kernel: &Kernel,
+        square: F,
+        itself: Option<usize>,
+        other: &Set<F>,
+        row: &mut [F],
+    ) -> (f64, F) {
+        let (mut values, mut sums) = ([0.0; LANES], [F::ZERO; LANES]);
+        for (index, place) in row.chunks_mut(LANES).enumerate() {
+            let start = index * LANES;
+            let (mut squares, weights) = (
+                lanes(&other.squares, self.others + start),
+                // A rest has weight 0 beyond its end.
+                lanes(&other.weights, self.others + start),
+            );
+            for (distance, product) in squares.iter_mut().zip(lanes(place, 0)) {
+                *distance = floor(square + *distance - (product + product));
+            }
+            if let Some(own) = itself.and_then(|own| squares.get_mut(own.wrapping_sub(start))) {
+                *own = F::ZERO;
+            }
+            let (kernels, mut slopes) = kernel.at(&squares);
+            for ((value, k), weight) in values.iter_mut().zip(kernels).zip(weights) {
+                *value += (weight * k).to_f64();
+            }
+            for ((sum, slope), weight) in sums.iter_mut().zip(&mut slopes).zip(weights) {
+                *slope *= weight;
+                *sum += *slope;
+            }
+            copy(place, &slopes);
         }
+        (values.iter().sum(), sums.iter().fold(F::ZERO, |sum, part| sum + *part))
     }
 
     /// Adds `sum_j c_ij y_j` to `place`.
     fn weigh<F: Real>(&self, pairs: &[F], other: &Set<F>, place: &mut [F]) -> Result<()> {
-        let columns = other.rows.shape()[1];
+        let others = other.rows.block(self.others, self.others + BLOCK)?;
+        let [width, columns] = [others.nrows(), others.ncols()];
         let height = place.len() / columns;
-        let width = (other.len() - self.others).min(BLOCK);
         let pairs = view(pairs.get(..height * width).unwrap_or_default(), [height, width])?;
-        let others = other.rows.block(self.others, self.others + width)?;
         let mut place = view_mut(place, [height, columns])?;
         general_mat_mul(F::ONE, &pairs, &others, F::ONE, &mut place);
         Ok(())
     }
+}
+
+/// The numbers from `start` on; 0 beyond the end. A rest's kernels are never used: its weights are
+/// 0 and its distances finite.
+fn lanes<F: Real>(values: &[F], start: usize) -> [F; LANES] {
+    let values = values.get(start..).unwrap_or_default();
+    let rest = || {
+        let mut lanes = [F::ZERO; LANES];
+        copy(&mut lanes, values);
+        lanes
+    };
+    values.first_chunk().copied().unwrap_or_else(rest)
 }
 
 /// Rounding can make a squared distance negative; not a number stays so.

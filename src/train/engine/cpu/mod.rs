@@ -2,6 +2,7 @@
 
 mod bilinear;
 mod contrastive;
+mod depthwise;
 mod entropy;
 mod matrix;
 mod mmd;
@@ -13,8 +14,8 @@ mod workers;
 pub use matrix::Matrix;
 
 use super::{
-    Activation, Adam, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Draw, Engine, Loss,
-    Mmd, MmdLoss, Noise, Normalised, Pairs, Product, Real, Resize, Sgd, Targets,
+    Activation, Adam, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Depthwise, Draw,
+    Engine, Loss, Mmd, MmdLoss, Noise, Normalised, Pairs, Product, Real, Resize, Sgd, Targets,
 };
 use crate::status::Result;
 use std::num::NonZeroUsize;
@@ -27,7 +28,7 @@ pub struct CpuEngine {
 }
 
 impl CpuEngine {
-    /// An engine with that many threads for large products and for groups.
+    /// An engine with that many threads for large products, discrepancies, contrasts and pictures.
     pub fn new(threads: NonZeroUsize) -> CpuEngine {
         CpuEngine { threads }
     }
@@ -152,15 +153,51 @@ impl<F: Real> Engine<F> for CpuEngine {
         pairs: &Pairs<'_, Matrix<F>>,
         settings: &Contrastive,
     ) -> Result<ContrastiveLoss<Matrix<F>>> {
-        contrastive::contrastive(pairs, settings)
+        contrastive::contrastive(self.threads, pairs, settings)
     }
 
     fn resize(&self, x: &Matrix<F>, resize: &Resize) -> Result<Matrix<F>> {
-        bilinear::resize(x, resize)
+        bilinear::resize(self.threads, x, resize)
     }
 
     fn resize_backward(&self, dy: &Matrix<F>, resize: &Resize) -> Result<Matrix<F>> {
-        bilinear::resize_backward(dy, resize)
+        bilinear::resize_backward(self.threads, dy, resize)
+    }
+
+    fn depthwise(
+        &self,
+        x: &Matrix<F>,
+        weights: &Matrix<F>,
+        bias: Option<&Matrix<F>>,
+        settings: &Depthwise,
+    ) -> Result<Matrix<F>> {
+        depthwise::forward(self.threads, x, weights, bias, settings)
+    }
+
+    fn depthwise_backward(
+        &self,
+        dy: &Matrix<F>,
+        weights: &Matrix<F>,
+        settings: &Depthwise,
+    ) -> Result<Matrix<F>> {
+        depthwise::backward(self.threads, dy, weights, settings)
+    }
+
+    fn depthwise_gradient(
+        &self,
+        x: &Matrix<F>,
+        dy: &Matrix<F>,
+        settings: &Depthwise,
+    ) -> Result<Matrix<F>> {
+        depthwise::gradient(self.threads, x, dy, settings)
+    }
+
+    fn join_columns(&self, parts: &[&Matrix<F>]) -> Result<Matrix<F>> {
+        depthwise::join(parts)
+    }
+
+    fn columns(&self, x: &Matrix<F>, start: usize, count: usize) -> Result<Matrix<F>> {
+        depthwise::columns(x, start, count)
     }
 
     fn adam_state(&self, shape: [usize; 2]) -> Result<AdamState<Matrix<F>>> {

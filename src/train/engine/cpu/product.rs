@@ -2,11 +2,11 @@
 
 use super::super::{Product, Real};
 use super::matrix::{Matrix, check, check_shape, view_mut};
+use super::workers::each;
 use crate::status::Result;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, s};
 use std::num::NonZeroUsize;
-use std::thread;
 
 /// Rows of a thread are a multiple of this, so that blocks of rows inside a product are the same
 /// for any number of threads.
@@ -47,20 +47,13 @@ fn accumulate<F: Real>(
     let work = rows.saturating_mul(columns).saturating_mul(left.ncols());
     let threads = if work < LEAST_WORK { 1 } else { threads.get() };
     let share = rows.div_ceil(threads).next_multiple_of(ROW_BLOCK).max(ROW_BLOCK);
-    let run = |part: usize, values: &mut [F]| -> Result<()> {
+    let parts = sum.values_mut().chunks_mut(share * columns).enumerate();
+    each(parts, |(part, values)| {
         let count = values.len() / columns;
         let mut place = view_mut(values, [count, columns])?;
         let start = part * share;
         let block = left.slice(s![start..start + count, ..]);
         general_mat_mul(F::ONE, &block, &right, F::ONE, &mut place);
         Ok(())
-    };
-    let mut parts = sum.values_mut().chunks_mut(share * columns).enumerate();
-    thread::scope(|scope| {
-        let first = parts.next();
-        for (part, values) in parts {
-            scope.spawn(move || run(part, values));
-        }
-        first.map_or(Ok(()), |(part, values)| run(part, values))
     })
 }

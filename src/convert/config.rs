@@ -9,7 +9,7 @@ use crate::spec::{
 };
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::string::String;
 use std::vec::Vec;
 
@@ -39,6 +39,58 @@ impl Config {
     /// With the line and the field, if the text is not TOML or not a pack file.
     pub fn parse(text: &str) -> Result<Config> {
         Ok(toml::from_str(text)?)
+    }
+}
+
+/// What a pack file says about the network: its input, the preprocessing and the precision. Its
+/// other tables may be missing, and are not read.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NetworkConfig {
+    input: InputTable,
+    preprocess: PreprocessTable,
+    output: Option<PrecisionTable>,
+}
+
+/// The part of `[output]` that matters whatever tensor is read.
+#[derive(Clone, Debug, Deserialize)]
+struct PrecisionTable {
+    #[serde(default)]
+    precision: PrecisionName,
+}
+
+impl NetworkConfig {
+    /// Reads these tables of a pack file.
+    ///
+    /// # Errors
+    /// With the line and the field, if the text is not TOML or a table is not what it should be.
+    pub fn parse(text: &str) -> Result<NetworkConfig> {
+        Ok(toml::from_str(text)?)
+    }
+
+    /// Name of the network's input.
+    pub fn input_name(&self) -> &str {
+        &self.input.name
+    }
+
+    /// Shape and type of the input.
+    ///
+    /// # Errors
+    /// Naming the field that is out of range.
+    pub fn input(&self) -> Result<Input> {
+        self.input.to_input()
+    }
+
+    /// From pictures to the input.
+    ///
+    /// # Errors
+    /// Naming the field that is missing or impossible.
+    pub fn preprocess(&self) -> Result<Preprocess> {
+        self.preprocess.to_preprocess()
+    }
+
+    /// Whether quantised activations are rounded to their grid.
+    pub fn precision(&self) -> Precision {
+        self.output.as_ref().map_or(PrecisionName::AsModel, |output| output.precision).into()
     }
 }
 
@@ -262,7 +314,13 @@ enum PrecisionName {
 
 impl OutputTable {
     pub(super) fn precision(&self) -> Precision {
-        match self.precision {
+        self.precision.into()
+    }
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Precision {
+        match name {
             PrecisionName::AsModel => Precision::AsModel,
             PrecisionName::FloatActivations => Precision::FloatActivations,
         }
@@ -320,7 +378,7 @@ impl HeadKindName {
 }
 
 /// How pack files and the command line call a [`WeightType`].
-#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightTypeName {
     /// 32-bit floats.

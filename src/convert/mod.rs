@@ -6,6 +6,7 @@
 
 mod classes;
 mod config;
+mod graph;
 mod head;
 mod npy;
 mod output;
@@ -17,9 +18,12 @@ mod tensors;
 mod words;
 mod zero_shot;
 
-pub use config::{Config, WeightTypeName};
+pub use config::{Config, NetworkConfig, WeightTypeName};
+pub use graph::{BlockWeights, DecoderLayers, FEATURES, LayerWeights, append_features};
 pub use npy::{read as read_matrix, read_vector};
 pub use pack::{Source, Sources, pack};
 pub use tensors::Matrix;
+#[cfg(feature = "train")]
+pub(crate) use tensors::Tensors;
 pub use words::WordTable;
 pub use zero_shot::ZeroShotSources;

@@ -8,7 +8,7 @@ use std::format;
 use std::vec::Vec;
 
 /// A safetensors file that has no other tensors than those asked for.
-pub(super) struct Tensors<'a>(SafeTensors<'a>);
+pub(crate) struct Tensors<'a>(SafeTensors<'a>);
 
 /// Numbers, row by row.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl<'a> Tensors<'a> {
     ///
     /// # Errors
     /// If it is none, or has a tensor that is not `known`.
-    pub(super) fn open(bytes: &'a [u8], known: &[&str]) -> Result<Tensors<'a>> {
+    pub(crate) fn open(bytes: &'a [u8], known: &[&str]) -> Result<Tensors<'a>> {
         let file = SafeTensors::deserialize(bytes).context("not a safetensors file")?;
         for name in file.names() {
             ensure!(known.contains(&name), "tensor `{name}` is not known");
@@ -39,7 +39,7 @@ impl<'a> Tensors<'a> {
     ///
     /// # Errors
     /// Naming the tensor that is missing, of another type or shape, or not finite.
-    pub(super) fn matrix(&self, name: &str, meaning: &str) -> Result<Matrix> {
+    pub(crate) fn matrix(&self, name: &str, meaning: &str) -> Result<Matrix> {
         let tensor = self.tensor(name)?;
         let (rows, columns) = match *tensor.shape() {
             [rows, columns] | [rows, columns, 1, 1] => (rows, columns),
@@ -54,7 +54,7 @@ impl<'a> Tensors<'a> {
     }
 
     /// As [`Tensors::matrix`], of shape [len].
-    pub(super) fn vector(&self, name: &str, len: usize, whose: &str) -> Result<Vec<f32>> {
+    pub(crate) fn vector(&self, name: &str, len: usize, whose: &str) -> Result<Vec<f32>> {
         let tensor = self.tensor(name)?;
         let shape = tensor.shape();
         ensure!(shape == [len], "`{name}` has shape {shape:?}, but {whose}");

@@ -17,32 +17,28 @@ use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
 /// Most names listed in an error.
 const MAX_LISTED: usize = 8;
 
-/// Leaves of `graph` the input, the nodes and the initialisers that the outputs need.
+/// Leaves of `graph` the input, and the nodes and the initialisers that the tensors called
+/// `wanted` need, which become its outputs in that order.
 ///
 /// # Errors
 /// [`Status::ModelLoad`] if a name is not found, if a node reads what no earlier node writes, or
 /// if the output needs another input; [`Status::ModelShape`] if the input is declared with
 /// another shape or type.
-pub(super) fn cut(graph: &mut GraphProto, options: &Options<'_>) -> Result<()> {
+pub(super) fn cut(graph: &mut GraphProto, options: &Options<'_>, wanted: &[&str]) -> Result<()> {
     check_input(graph, options)?;
-    let kept = needed(graph, options)?;
+    let kept = needed(graph, options, wanted)?;
     let mut at = kept.nodes.iter();
     graph.node.retain(|_| at.next() == Some(&true));
     graph.initializer.retain(|tensor| kept.constants.contains(&tensor.name));
     graph.input.retain(|input| input.name == options.input_name);
     let named = |name: &str| ValueInfoProto { name: name.into(), ..ValueInfoProto::default() };
-    graph.output = wanted(options).map(named).collect();
+    graph.output = wanted.iter().copied().map(named).collect();
     // Symbolic shapes and hints: tract derives every shape from the input's.
     graph.input.iter_mut().for_each(strip_shape);
     graph.value_info.clear();
     graph.sparse_initializer.clear();
     graph.quantization_annotation.clear();
     Ok(())
-}
-
-/// Names of the tensors that are read.
-fn wanted<'o>(options: &Options<'o>) -> impl Iterator<Item = &'o str> + use<'o> {
-    [Some(options.output_name), options.second.map(|second| second.name)].into_iter().flatten()
 }
 
 fn strip_shape(input: &mut ValueInfoProto) {
@@ -99,11 +95,11 @@ struct Needed {
     constants: HashSet<String>,
 }
 
-fn needed(graph: &GraphProto, options: &Options<'_>) -> Result<Needed> {
+fn needed(graph: &GraphProto, options: &Options<'_>, wanted: &[&str]) -> Result<Needed> {
     let writers = writers(graph)?;
     let constants: HashSet<&str> = graph.initializer.iter().map(|one| &*one.name).collect();
     let mut open = Vec::new();
-    for name in wanted(options) {
+    for &name in wanted {
         let Some(&last) = writers.get(name) else {
             let names = list(graph.output.iter().map(|output| &*output.name));
             let text = format!("no node writes \"{name}\"; the graph's outputs are {names}");

@@ -38,13 +38,51 @@ pub(super) struct Loaded {
 
 /// Loads `onnx`; the errors are those of [`super::TractBackbone::load`].
 pub(super) fn load(onnx: &[u8], options: &Options<'_>) -> Result<Loaded> {
+    check_options(options)?;
+    let typed = prepare(onnx, options, &wanted(options))?;
+    check_outputs(&typed, options)?;
+    finish(typed, options)
+}
+
+/// Loads `onnx` to read the tensors called `names`, whose sides it finds; the errors are those of
+/// [`super::TractTaps::load`].
+pub(super) fn load_taps(
+    onnx: &[u8],
+    options: &Options<'_>,
+    names: &[&str],
+) -> Result<(Loaded, Vec<Vec<usize>>)> {
+    check_options(options)?;
+    let typed = prepare(onnx, options, names)?;
+    let mut shapes = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        let fact = typed.output_fact(index).map_err(|error| load_error(&error))?;
+        match fact.shape.as_concrete() {
+            Some(shape) if fact.datum_type == DatumType::F32 => shapes.push(shape.to_vec()),
+            _ => {
+                let text = format!("found {fact:?} for \"{name}\", wanted F32 of fixed sides");
+                return Err(Status::ModelShape.about("tap of the network").text(shorten(&text)));
+            }
+        }
+    }
+    Ok((finish(typed, options)?, shapes))
+}
+
+fn check_options(options: &Options<'_>) -> Result<()> {
     options.input.check()?;
     if options.threads == 0 || options.threads > MAX_THREADS {
         let error = Status::InvalidArgument.about("threads of the engine");
         return Err(error.numbers(options.threads.into(), MAX_THREADS.into()));
     }
-    let typed = prepare(onnx, options)?;
-    check_outputs(&typed, options)?;
+    Ok(())
+}
+
+/// Names of the tensors that a backbone reads.
+fn wanted<'o>(options: &Options<'o>) -> Vec<&'o str> {
+    let second = options.second.map(|second| second.name);
+    core::iter::once(options.output_name).chain(second).collect()
+}
+
+fn finish(typed: TypedModel, options: &Options<'_>) -> Result<Loaded> {
     let coverage = coverage::of(&typed).map_err(|error| load_error(&error))?;
     let state = plan(typed, options.threads).map_err(|error| load_error(&error))?;
     let input = Tensor::zero_dt(datum_type(options.input.element), &input_shape(options));
@@ -55,7 +93,7 @@ pub(super) fn load(onnx: &[u8], options: &Options<'_>) -> Result<Loaded> {
 /// Sides of the output; the errors are those of [`super::TractBackbone::output_shape`].
 pub(super) fn output_shape(onnx: &[u8], options: &Options<'_>) -> Result<Vec<usize>> {
     options.input.check()?;
-    let typed = prepare(onnx, options)?;
+    let typed = prepare(onnx, options, &wanted(options))?;
     let fact = typed.output_fact(0).map_err(|error| load_error(&error))?;
     match fact.shape.as_concrete() {
         Some(shape) => Ok(shape.to_vec()),
@@ -64,10 +102,10 @@ pub(super) fn output_shape(onnx: &[u8], options: &Options<'_>) -> Result<Vec<usi
 }
 
 /// Every step up to tract's decluttered graph.
-fn prepare(onnx: &[u8], options: &Options<'_>) -> Result<TypedModel> {
+fn prepare(onnx: &[u8], options: &Options<'_>, wanted: &[&str]) -> Result<TypedModel> {
     let framework = framework();
     let mut model = guard::parse(&framework, onnx)?;
-    cut::cut(&mut model.graph, options)?;
+    cut::cut(&mut model.graph, options, wanted)?;
     legalise::legalise(&mut model.graph)?;
     guard::check(&framework, &model.graph)?;
     if options.precision == Precision::AsModel {
@@ -77,7 +115,7 @@ fn prepare(onnx: &[u8], options: &Options<'_>) -> Result<TypedModel> {
 }
 
 /// tract's ONNX front end with this library's quantisation operators in place of its own.
-fn framework() -> Onnx {
+pub(super) fn framework() -> Onnx {
     let mut framework = tract_onnx::onnx().with_ignore_output_types(true);
     quantize::register(&mut framework.op_register);
     requantize::register(&mut framework.op_register);

@@ -11,8 +11,11 @@
 //!    place of its slow or wrong ones.
 //! 7. `coverage`: what the plan computes in integers.
 //!
+//! Beside that, `append` adds layers to a network, for tools that make bundles.
+//!
 //! No other folder names tract. Unlike the rest of this library, tract allocates while it runs.
 
+mod append;
 mod coverage;
 mod cut;
 mod fake_quantize;
@@ -23,6 +26,11 @@ mod load;
 mod quantize;
 mod requantize;
 mod resize;
+mod taps;
+
+pub use taps::TractTaps;
+
+pub use append::{BlockWeights, DecoderLayers, FEATURES, LayerWeights, append_features};
 
 use super::{Backbone, Coverage};
 use crate::image::Target;
@@ -152,12 +160,17 @@ impl TractBackbone {
         self.coverage
     }
 
-    fn map(&self, index: usize, shape: OutputShape) -> Result<Map<'_, f32>> {
+    /// Elements of an output of the latest successful run.
+    fn elements(&self, index: usize) -> Result<&[f32]> {
         self.check_usable()?;
         let missing = Status::InvalidState.about("the network has not run");
         let tensor = self.outputs.get(index).ok_or(missing)?;
         let view = tensor.try_as_plain_ram().and_then(|view| view.as_slice::<f32>());
-        let data = view.map_err(|error| load::tract_error(Status::ModelRun, "output", &error))?;
+        view.map_err(|error| load::tract_error(Status::ModelRun, "output", &error))
+    }
+
+    fn map(&self, index: usize, shape: OutputShape) -> Result<Map<'_, f32>> {
+        let data = self.elements(index)?;
         let OutputShape { height, width, channels, layout } = shape;
         Map::new(data, height, width, channels, layout)
     }

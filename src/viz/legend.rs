@@ -104,7 +104,7 @@ fn stack(picture: &Picture, strip: &Picture, zoom: u32) -> Result<Picture> {
 }
 
 /// A picture as something that embedded-graphics draws on.
-struct Surface<'a>(&'a mut Picture);
+pub(crate) struct Surface<'a>(pub(crate) &'a mut Picture);
 
 impl OriginDimensions for Surface<'_> {
     fn size(&self) -> Size {

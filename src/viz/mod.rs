@@ -5,6 +5,8 @@ mod legend;
 mod overlay;
 mod palette;
 
+#[cfg(feature = "train")]
+pub(crate) use legend::Surface;
 #[cfg(feature = "cli")]
 pub use legend::{LegendEntry, with_legend};
 pub use overlay::{Picture, blend};

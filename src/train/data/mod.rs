@@ -15,6 +15,7 @@ mod picture;
 mod readers;
 mod resample;
 mod set;
+mod source;
 mod splits;
 
 pub use classes::ClassList;
@@ -28,4 +29,5 @@ pub use readers::{
 };
 pub use resample::Nearest;
 pub use set::{DataSet, FileSet, Sample};
+pub use source::{DataSource, Layout};
 pub use splits::{Background, Role, Roles, Split};

@@ -84,6 +84,15 @@ impl FileSet {
         self.files.push(Files { name, picture, has_ending: true, mask });
     }
 
+    /// Adds the samples of another set of the same classes.
+    pub(super) fn append(&mut self, other: FileSet) -> Result<()> {
+        if self.classes != other.classes {
+            return Err(DataError::argument("the lists have different classes"));
+        }
+        self.files.extend(other.files);
+        Ok(())
+    }
+
     /// File of a sample's picture.
     ///
     /// # Errors

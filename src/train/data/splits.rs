@@ -317,10 +317,34 @@ impl Roles {
         let roles: Vec<Role> = (0..classes.len())
             .map(|place| if places.contains(&place) { Role::Unseen } else { Role::Seen })
             .collect();
+        Roles::from_roles(roles)
+    }
+
+    /// These roles, one per class of a data set in its order.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] if no class is seen.
+    pub fn from_roles(roles: Vec<Role>) -> Result<Roles> {
         if !roles.contains(&Role::Seen) {
             return Err(DataError::argument("no class is left to be seen"));
         }
         Ok(Roles(roles))
+    }
+
+    /// These roles, but the named classes are outside: their pixels are void.
+    ///
+    /// # Errors
+    /// As [`Roles::with_unseen`].
+    pub fn leaving_out(mut self, classes: &ClassList, names: &[impl AsRef<str>]) -> Result<Roles> {
+        for place in classes.places(names)? {
+            if let Some(role) = self.0.get_mut(place) {
+                *role = Role::Outside;
+            }
+        }
+        if !self.0.contains(&Role::Seen) {
+            return Err(DataError::argument("no class is left to be seen"));
+        }
+        Ok(self)
     }
 
     /// The roles in the order of the classes.

@@ -61,5 +61,6 @@ step "C API" check_c_api
 step "installation" scripts/test_install.sh target/release
 step "native libraries" scripts/check_native_libs.sh
 step "Rust tests" cargo test --locked
+step "scale out" scripts/test_scale_out.sh target/release/zsseg
 step "demo" scripts/test_demo.sh
 finish

@@ -59,6 +59,44 @@ impl Confusion {
         Ok(())
     }
 
+    /// Counts `pixels` pixels of one true class that were found as one class; `found` is any
+    /// number from [`Confusion::classes`] on for unlabelled ones. Nothing is counted if `truth` is
+    /// no class.
+    pub fn add_count(&mut self, truth: usize, found: usize, pixels: u64) {
+        if truth < self.classes {
+            let at = truth * (self.classes + 1) + found.min(self.classes);
+            if let Some(count) = self.counts.get_mut(at) {
+                *count += pixels;
+            }
+        }
+    }
+
+    /// Adds the counts of another matrix.
+    ///
+    /// # Errors
+    /// [`Status::InvalidArgument`] if it has another number of classes; nothing is counted then.
+    pub fn merge(&mut self, other: &Confusion) -> Result<()> {
+        if self.classes != other.classes {
+            let error = Status::InvalidArgument.about("classes of two confusion matrices");
+            return Err(error.numbers(other.classes as u64, self.classes as u64));
+        }
+        self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
+        Ok(())
+    }
+
+    /// The counts above 0, as true class, found class ([`Confusion::classes`] for unlabelled) and
+    /// pixels, row by row.
+    pub fn nonzero(&self) -> impl Iterator<Item = (usize, usize, u64)> + '_ {
+        let width = self.classes + 1;
+        let cells = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        cells.map(move |(at, &count)| (at / width, at % width, count))
+    }
+
+    /// Pixels of true class `truth` that were given no class.
+    pub fn unlabelled(&self, truth: usize) -> u64 {
+        self.row(truth).last().copied().unwrap_or(0)
+    }
+
     /// Pixels of true class `truth` that were given class `found`.
     pub fn count(&self, truth: usize, found: usize) -> u64 {
         self.row(truth).get(found).copied().unwrap_or(0)
@@ -137,12 +175,22 @@ impl Confusion {
 
     /// IoU of every class weighted by its share of the true pixels; `None` without pixels.
     pub fn frequency_weighted_iou(&self) -> Option<f64> {
-        let total: u64 = (0..self.classes).map(|class| self.truth(class)).sum();
-        let weighted = |class| {
-            let share = ratio(self.truth(class), total).unwrap_or(0.0);
-            share * self.iou(class).unwrap_or(0.0)
-        };
-        (total > 0).then(|| (0..self.classes).map(weighted).sum())
+        self.frequency_weighted_iou_of(0..self.classes)
+    }
+
+    /// IoU of some classes, each weighted by its share of their true pixels; `None` without
+    /// pixels.
+    pub fn frequency_weighted_iou_of(
+        &self,
+        classes: impl IntoIterator<Item = usize>,
+    ) -> Option<f64> {
+        let (mut sum, mut total) = (0.0, 0);
+        for class in classes {
+            let truth = self.truth(class);
+            sum += truth as f64 * self.iou(class).unwrap_or(0.0);
+            total += truth;
+        }
+        (total > 0).then(|| sum / total as f64)
     }
 }
 

@@ -1,0 +1,218 @@
+//! Trained models over stored features, in the network's frame.
+
+use super::predictor::{Found, NO_CLASS, Predictor};
+use super::protocol::Resolution;
+use crate::spec::{Decision, Stacking};
+use crate::train::data::LabelMap;
+use crate::train::engine::{CpuEngine, Engine, Matrix, Product, Resize};
+use crate::train::error::{Error, Result};
+use crate::train::model::{Head, HeadForm, Model};
+use crate::train::pictures::Features;
+use std::format;
+
+use std::vec::Vec;
+
+/// Predicts from stored features: logits at their grid, resized bilinearly (half-pixel centres,
+/// methods.md 1.9) to the network's frame. For sweeps and choices between methods: the product
+/// runs at the picture's own size and in the bundle's number types, which is what
+/// [`super::BundlePredictor`] measures.
+///
+/// Memory: 4 bytes per class and pixel of a frame, for one picture at a time.
+pub struct ModelPredictor<'a> {
+    features: &'a dyn Features,
+    engine: CpuEngine,
+    form: HeadForm,
+    /// `[classes, channels]`, rows of length 1 for a cosine.
+    weights: Matrix<f32>,
+    bias: Matrix<f32>,
+    classes: Vec<Class>,
+    decision: Decision,
+    pixels: Vec<Pixel>,
+    has_picture: bool,
+}
+
+/// A class that competes.
+#[derive(Clone, Copy)]
+struct Class {
+    number: u16,
+    is_seen: bool,
+}
+
+/// The best class of one side at a pixel.
+#[derive(Clone, Copy)]
+struct Best {
+    class: u16,
+    logit: f32,
+}
+
+/// What any handicap can be decided from.
+#[derive(Clone, Copy)]
+struct Pixel {
+    seen: Best,
+    unseen: Best,
+    /// Highest logit.
+    top: f32,
+    /// Sum of the softmax's exponentials relative to it.
+    sum: f32,
+}
+
+impl Best {
+    const NONE: Best = Best { class: NO_CLASS, logit: f32::NEG_INFINITY };
+}
+
+impl<'a> ModelPredictor<'a> {
+    /// Predicts with those classes of `model` that `competes` names by their numbers in the data
+    /// set. `features` are those that its head works on.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a resolution other than the frame, a model whose parts do not fit
+    /// together or to the features, a decision that rejects pixels (which is measured on bundles),
+    /// and if no class is left.
+    pub fn new(
+        model: &Model,
+        features: &'a dyn Features,
+        resolution: Resolution,
+        competes: impl Fn(usize) -> bool,
+        engine: CpuEngine,
+    ) -> Result<ModelPredictor<'a>> {
+        if resolution != Resolution::Frame {
+            return Err(Error::config("stored features are evaluated in the network's frame only"));
+        }
+        let Decision { min_confidence, min_margin, max_unknown, .. } = model.decision;
+        if min_confidence > 0.0 || min_margin > 0.0 || max_unknown < 1.0 {
+            return Err(Error::config("a decision that rejects pixels is evaluated with a bundle"));
+        }
+        check_shapes(model, features.channels())?;
+        let (mut rows, mut classes) = (Vec::new(), Vec::new());
+        for (row, (&class, &is_seen)) in model.classes.iter().zip(&model.seen).enumerate() {
+            if competes(class) {
+                let number = u16::try_from(class).ok().filter(|number| *number != NO_CLASS);
+                let number = number.ok_or_else(|| Error::config(format!("a class {class}")))?;
+                rows.push(row);
+                classes.push(Class { number, is_seen });
+            }
+        }
+        if rows.is_empty() {
+            return Err(Error::config("none of the model's classes competes"));
+        }
+        let Head { form, weights, bias } = &model.head;
+        let mut weights = engine.gather_rows(weights, &rows)?;
+        if matches!(form, HeadForm::Cosine { .. }) {
+            weights = engine.normalise(&weights)?.rows;
+        }
+        let bias = rows.iter().map(|row| bias.values().get(*row).copied().unwrap_or(0.0)).collect();
+        Ok(ModelPredictor {
+            features,
+            form: *form,
+            weights,
+            bias: Matrix::new([1, rows.len()], bias)?,
+            classes,
+            decision: model.decision,
+            pixels: Vec::new(),
+            has_picture: false,
+            engine,
+        })
+    }
+
+    /// Logits `[rows * columns, classes]` of a picture at the grid.
+    fn logits(&self, picture: usize) -> Result<Matrix<f32>> {
+        let engine = &self.engine;
+        let rows = self.features.rows(picture, 0)?;
+        let linear =
+            |rows: &Matrix<f32>, bias| engine.product(Product::Nt, rows, &self.weights, bias);
+        Ok(match self.form {
+            HeadForm::Linear => linear(&rows, Some(&self.bias))?,
+            HeadForm::Dot => linear(&rows, None)?,
+            HeadForm::Cosine { scale } => {
+                let mut logits = linear(&engine.normalise(&rows)?.rows, None)?;
+                logits.values_mut().iter_mut().for_each(|logit| *logit *= scale);
+                logits
+            }
+        })
+    }
+}
+
+impl Predictor for ModelPredictor<'_> {
+    fn look(&mut self, picture: usize) -> Result<LabelMap> {
+        self.has_picture = false;
+        let truth = self.features.pictures().labels(picture)?;
+        let logits = self.logits(picture)?;
+        let to = self.features.pictures().frame();
+        if [truth.height() as usize, truth.width() as usize] != to {
+            return Err(Error::config("labels of another size than the frame"));
+        }
+        let from = self.features.grid();
+        let resize = Resize { pictures: 1, from, to, align_corners: false };
+        let logits = self.engine.resize(&logits, &resize)?;
+        self.pixels.clear();
+        self.pixels.extend(logits.rows().map(|row| summary(row, &self.classes)));
+        self.has_picture = true;
+        Ok(truth)
+    }
+
+    fn decide(&mut self, handicap: Option<Stacking>, found: &mut Found) -> Result<()> {
+        if !self.has_picture {
+            return Err(Error::config("no picture was looked at"));
+        }
+        let stacking = handicap.unwrap_or(self.decision.stacking);
+        Decision { stacking, ..self.decision }.check()?;
+        found.labels.clear();
+        found.confidences.clear();
+        for pixel in &self.pixels {
+            let best = pixel.decided(stacking);
+            let confidence = libm::expf(best.logit - pixel.top) / pixel.sum;
+            found.labels.push(best.class);
+            found.confidences.push((confidence * f32::from(u16::MAX) + 0.5) as u16);
+        }
+        Ok(())
+    }
+}
+
+impl Pixel {
+    /// The better of the best seen and the best unseen class; of equal ones that with the lower
+    /// number, as on the device.
+    fn decided(&self, stacking: Stacking) -> Best {
+        let probability = |logit: f32| libm::expf(logit - self.top) / self.sum;
+        let (seen, unseen) = match stacking {
+            Stacking::Off => (self.seen.logit, self.unseen.logit),
+            Stacking::Logits(gamma) => (self.seen.logit - gamma, self.unseen.logit),
+            Stacking::Probabilities(_) if self.unseen.class == NO_CLASS => return self.seen,
+            Stacking::Probabilities(_) if self.seen.class == NO_CLASS => return self.unseen,
+            Stacking::Probabilities(gamma) => {
+                (probability(self.seen.logit) - gamma, probability(self.unseen.logit))
+            }
+        };
+        let seen_wins = match seen == unseen {
+            true => self.seen.class < self.unseen.class,
+            false => seen > unseen,
+        };
+        if seen_wins { self.seen } else { self.unseen }
+    }
+}
+
+fn summary(logits: &[f32], classes: &[Class]) -> Pixel {
+    let (mut seen, mut unseen) = (Best::NONE, Best::NONE);
+    for (&logit, class) in logits.iter().zip(classes) {
+        let best = if class.is_seen { &mut seen } else { &mut unseen };
+        if logit > best.logit {
+            *best = Best { class: class.number, logit };
+        }
+    }
+    let top = if seen.logit > unseen.logit { seen.logit } else { unseen.logit };
+    let sum = logits.iter().map(|logit| libm::expf(logit - top)).sum();
+    Pixel { seen, unseen, top, sum }
+}
+
+fn check_shapes(model: &Model, channels: usize) -> Result<()> {
+    let classes = model.classes.len();
+    let Head { weights, bias, .. } = &model.head;
+    if weights.shape() != [classes, channels] || model.seen.len() != classes {
+        let shape = weights.shape();
+        let reason = format!("a head of {shape:?} for {classes} classes and {channels} channels");
+        return Err(Error::config(reason));
+    }
+    if bias.shape() != [1, classes] {
+        return Err(Error::config("a head without a bias for each class"));
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! Evaluation: scores, laws that counts keep, and the two predictors.
+#![cfg(feature = "train")]
+
+#[path = "train_eval/laws.rs"]
+mod laws;
+#[path = "train_eval/matching.rs"]
+mod matching;
+#[path = "train_eval/models.rs"]
+mod models;
+#[path = "train_eval/scores.rs"]
+mod scores;
+#[path = "train_eval/support.rs"]
+mod support;

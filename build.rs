@@ -1,12 +1,23 @@
-//! Makes `zsseg.h` from the Rust sources of the C API. Without the feature `capi` it does nothing.
+//! Makes `zsseg.h` from the Rust sources of the C API, with the feature `capi`, and tells the
+//! library which compiler makes it.
 //!
 //! The header goes to `$OUT_DIR`, and a copy beside the libraries. The source tree is only read:
 //! `include/zsseg.h` is the committed copy, which `tests/header_drift.rs` compares and renews.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    tell_versions();
     #[cfg(feature = "capi")]
     capi::main();
+}
+
+/// What compiles this, for the records of trainings.
+fn tell_versions() {
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let told = std::process::Command::new(compiler).arg("--version").output();
+    let told = told.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    println!("cargo:rustc-env=ZSSEG_RUSTC={}", told.unwrap_or_default());
+    println!("cargo:rustc-env=ZSSEG_TARGET={}", std::env::var("TARGET").unwrap_or_default());
 }
 
 #[cfg(feature = "capi")]

@@ -6,6 +6,15 @@ mod classes;
 mod command;
 #[path = "cli/decision.rs"]
 mod decision;
+#[cfg(feature = "train")]
+#[path = "cli/eval.rs"]
+mod eval;
+#[cfg(feature = "train")]
+#[path = "cli/features.rs"]
+mod features;
+#[cfg(feature = "train")]
+#[path = "cli/train.rs"]
+mod train;
 
 use command::{BLUE, GREEN, ONNX, RED, Sandbox, ran, read_png};
 use png::{BitDepth, ColorType};

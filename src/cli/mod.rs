@@ -7,10 +7,16 @@ mod bench;
 mod bench_classes;
 mod class_options;
 mod classes;
+#[cfg(feature = "train")]
+mod data_options;
 mod decision_options;
 mod demo;
 mod description;
+#[cfg(feature = "train")]
+mod eval;
 mod failure;
+#[cfg(feature = "train")]
+mod features;
 mod fusion_options;
 mod inspect;
 mod mask;
@@ -22,6 +28,10 @@ mod png;
 mod report;
 mod segment;
 mod suggest;
+#[cfg(feature = "train")]
+mod sweep;
+#[cfg(feature = "train")]
+mod train;
 mod words;
 mod write;
 mod zero_shot;
@@ -48,6 +58,14 @@ enum Command {
     Pack(pack::Args),
     Bench(bench::Args),
     Demo(demo::Args),
+    #[cfg(feature = "train")]
+    Features(features::Args),
+    #[cfg(feature = "train")]
+    Train(train::Args),
+    #[cfg(feature = "train")]
+    Eval(eval::Args),
+    #[cfg(feature = "train")]
+    Sweep(sweep::Args),
 }
 
 /// How a command that did not break off went.
@@ -92,6 +110,14 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Pack(args) => pack::run(args, &mut out),
         Command::Bench(args) => bench::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),
+        #[cfg(feature = "train")]
+        Command::Features(args) => features::run(args, &mut out),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(args, &mut out),
+        #[cfg(feature = "train")]
+        Command::Eval(args) => eval::run(args, &mut out),
+        #[cfg(feature = "train")]
+        Command::Sweep(args) => sweep::run(args, &mut out),
     }?;
     out.flush()?;
     Ok(outcome)

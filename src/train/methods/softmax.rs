@@ -1,7 +1,7 @@
 //! Softmax training of one linear layer on a bag of cells of the seen classes: over the classes
 //! themselves, or over their embeddings.
 
-use super::bag::Bag;
+use super::bag::{Bag, Chances};
 use super::descent::Descent;
 use super::linear_model::embeddings_of;
 use super::scaling::Scaling;
@@ -167,8 +167,7 @@ pub(super) struct SoftmaxStage<'s, E: Engine<f32>> {
     bag: Bag,
     /// Place of each class among the seen ones.
     places: Vec<i32>,
-    /// For each class the sum of the chances up to it.
-    chances: Vec<f64>,
+    chances: Chances,
 }
 
 impl<'s, E: Engine<f32>> SoftmaxStage<'s, E> {
@@ -183,16 +182,7 @@ impl<'s, E: Engine<f32>> SoftmaxStage<'s, E> {
         for (place, &class) in (0..).zip(&seen) {
             places.iter_mut().skip(class).take(1).for_each(|value| *value = place);
         }
-        let mut sum = 0.0;
-        let chance = |cells: &std::ops::Range<usize>| match cells.len() {
-            0 => 0.0,
-            count => libm::pow(count as f64, 1.0 - settings.balance),
-        };
-        let mut chances = Vec::with_capacity(bag.classes.len());
-        for cells in &bag.classes {
-            sum += chance(cells);
-            chances.push(sum);
-        }
+        let chances = bag.chances(settings.balance);
         let seed = task.seed;
         Ok(SoftmaxStage { engine, layer, space, scaling, settings, seed, bag, places, chances })
     }
@@ -203,16 +193,12 @@ impl<'s, E: Engine<f32>> SoftmaxStage<'s, E> {
         let count = self.settings.batch;
         let noise = self.engine.noise([count, 2], Noise::Uniform, draw)?;
         let noise = self.engine.download(&noise)?;
-        let total = self.chances.last().copied().unwrap_or(0.0);
         let mut values = Vec::with_capacity(count * self.bag.rows.shape()[1]);
         let mut labels = Vec::with_capacity(count);
         for pair in noise.chunks_exact(2) {
             let &[which, cell] = pair else { continue };
-            let chosen = f64::from(which) * total;
-            let class = self.chances.partition_point(|&sum| sum <= chosen);
-            let cells = self.bag.classes.get(class).cloned().unwrap_or(0..0);
-            let offset = (f64::from(cell) * cells.len() as f64) as usize;
-            let row = self.bag.rows.row(cells.start + offset).unwrap_or_default();
+            let (class, cell) = self.chances.cell(which, cell);
+            let row = self.bag.rows.row(cell).unwrap_or_default();
             values.extend_from_slice(row);
             labels.push(self.places.get(class).copied().unwrap_or(-1));
         }

@@ -40,7 +40,7 @@ pub struct SpNetSettings {
     /// Most cells of a class that are kept in memory, 1 or more. Default 20,000.
     pub cells_per_class: usize,
     /// How much rare classes are drawn more often than they are: a class is drawn as its number
-    /// of kept cells to the power of 1 minus this, 0 to 1. Default 0.5; SPNet 0.
+    /// of cells to the power of 1 minus this, 0 to 1. Default 0.25; SPNet 0.
     pub balance: f64,
     /// Whether embeddings are brought to length 1 (methods.md 1.8). Default yes.
     pub normalise: bool,
@@ -56,7 +56,7 @@ impl Default for SpNetSettings {
             descent: Descent::default(),
             batch: 1_024,
             cells_per_class: 20_000,
-            balance: 0.5,
+            balance: 0.25,
             normalise: true,
             calibration: Calibration::default(),
         }

@@ -25,7 +25,7 @@ pub struct SupervisedSettings {
     /// Most cells of a class that are kept in memory, 1 or more. Default 20,000.
     pub cells_per_class: usize,
     /// How much rare classes are drawn more often than they are: a class is drawn as its number
-    /// of kept cells to the power of 1 minus this, 0 to 1. Default 0.5.
+    /// of cells to the power of 1 minus this, 0 to 1. Default 0.25.
     pub balance: f64,
     /// Whether unseen classes get rows, by ridge regression from the embeddings of the seen ones
     /// to their rows. Without, the model has the seen classes only. Default no.
@@ -46,7 +46,7 @@ impl Default for SupervisedSettings {
             descent: Descent::default(),
             batch: 1_024,
             cells_per_class: 20_000,
-            balance: 0.5,
+            balance: 0.25,
             project_rows: false,
             row_lambda: 0.1,
             left_out: vec!["background".to_string()],

@@ -171,7 +171,8 @@ pub enum Format {
     Binary,
 }
 
-/// Other names of classes.
+/// Other names of classes. Those of a list that comes along are for tables that lack a class under
+/// its own name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Aliases {
@@ -179,6 +180,13 @@ pub enum Aliases {
     Named(String),
     /// Name in the table by name of the class.
     Listed(BTreeMap<String, String>),
+}
+
+impl Aliases {
+    /// Whether it is a list that comes along.
+    pub(super) fn is_named(&self) -> bool {
+        matches!(self, Aliases::Named(_))
+    }
 }
 
 impl Default for Aliases {

@@ -59,7 +59,12 @@ pub fn class_embeddings(
             }
             error => error.into(),
         };
-        let found = open(table, &named, &aliases)?.of_classes(&named, &aliases).map_err(about)?;
+        let opened = open(table, &named, &aliases)?;
+        // A table of classes, such as ZS3's, has VOC's own spellings.
+        let is_needed =
+            |alias: &&Alias<'_>| !config.aliases.is_named() || opened.get(alias.0).is_none();
+        let aliases: Vec<Alias<'_>> = aliases.iter().filter(is_needed).copied().collect();
+        let found = opened.of_classes(&named, &aliases).map_err(about)?;
         joined = Some(match joined {
             Some(before) => before.beside(&found)?,
             None => found,
@@ -93,7 +98,8 @@ fn open(
     classes: &ClassList,
     aliases: &[Alias<'_>],
 ) -> Result<EmbeddingTable> {
-    let wanted = wanted_words(classes, aliases);
+    let mut wanted = wanted_words(classes, aliases);
+    wanted.extend(aliases.iter().map(|alias| alias.0.to_string()));
     let keep = |word: &str| wanted.contains(word);
     Ok(match config.format {
         Format::Npy => EmbeddingTable::read_npy(&config.file, &names_of(config)),

@@ -2,11 +2,12 @@
 
 use super::layouts::{Batch, layout_batch};
 use super::prepared::{Prepared, Purpose, draw_at, pick, place, shares};
-use super::settings::{InitChoice, Layout, Sampling};
+use super::settings::{InitChoice, Layout};
 use super::{Part, Zs3, generate, graph};
 use crate::train::engine::{Draw, Engine, Matrix, Targets};
 use crate::train::error::{Error, Result};
 use crate::train::layers::{Generator, Linear, LinearGradients};
+use crate::train::methods::bag::Chances;
 use crate::train::stage::{Report, Stage, State};
 use crate::train::task::IGNORED;
 use std::format;
@@ -58,6 +59,7 @@ pub(in crate::train::methods) struct ClassifierStage<'s, 'a, E: Engine<f32>> {
     weights: Vec<f32>,
     /// Running mean of weight and bias.
     average: Option<[E::Tensor; 2]>,
+    chances: Chances,
 }
 
 impl<'s, 'a, E: Engine<f32>> ClassifierStage<'s, 'a, E> {
@@ -80,7 +82,8 @@ impl<'s, 'a, E: Engine<f32>> ClassifierStage<'s, 'a, E> {
         let layer = &plan.layer;
         let average =
             (plan.decay > 0.0).then(|| [value(layer.weight.value()), value(layer.bias.value())]);
-        Ok(ClassifierStage { zs3, prepared, plan, rows, weights, average })
+        let chances = prepared.bag.chances(zs3.settings.classifier.balance);
+        Ok(ClassifierStage { zs3, prepared, plan, rows, weights, average, chances })
     }
 
     /// The stage that trains the rows of seen classes.
@@ -132,18 +135,10 @@ impl<'s, 'a, E: Engine<f32>> ClassifierStage<'s, 'a, E> {
     /// Numbers of random cells of the bag.
     fn real_cells(&self, step: u64) -> Result<Vec<usize>> {
         let settings = &self.zs3.settings.classifier;
-        let numbers = shares(self.draw(step, Purpose::Cells)?, settings.real_batch);
-        let bag = &self.prepared.bag;
-        if settings.sampling == Sampling::Bag {
-            return Ok(numbers.iter().map(|share| place(*share, bag.labels.len())).collect());
-        }
-        let seen = self.zs3.task.seen();
-        let choices = shares(self.draw(step, Purpose::Classes)?, settings.real_batch);
-        let of_class = |(share, choice): (&f32, &f32)| {
-            let class = seen.get(place(*choice, seen.len()))?;
-            self.prepared.cells_of(*class, &[*share]).first().copied()
-        };
-        Ok(numbers.iter().zip(&choices).filter_map(of_class).collect())
+        let cells = shares(self.draw(step, Purpose::Cells)?, settings.real_batch);
+        let classes = shares(self.draw(step, Purpose::Classes)?, settings.real_batch);
+        let pairs = classes.iter().zip(&cells);
+        Ok(pairs.map(|(&class, &cell)| self.chances.cell(class, cell).1).collect())
     }
 
     /// Features without places: real, pseudo-labelled and generated ones.

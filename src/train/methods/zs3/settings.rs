@@ -56,16 +56,6 @@ pub enum Layout {
     GtMap,
 }
 
-/// How real features are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Sampling {
-    /// Every cell of the bag is equally likely.
-    Bag,
-    /// Every seen class is equally likely, then every cell of it.
-    Class,
-}
-
 /// What a step of the generator looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -151,8 +141,9 @@ pub struct ClassifierSettings {
     /// Generated cells per step of a bag, for all unseen classes together, 1 or more. Default
     /// 1,024.
     pub generated_batch: usize,
-    /// How real cells are drawn for a bag. Default `bag`.
-    pub sampling: Sampling,
+    /// How much rare classes are drawn more often than they are, for a bag: 0 (not at all) to 1
+    /// (all equally often). Default 0.25.
+    pub balance: f64,
     /// Weight of unseen classes in the loss, above 0; seen ones have 1. Default 1; published 100.
     pub unseen_weight: f32,
     /// Default `adam`; published `sgd`.
@@ -240,7 +231,7 @@ impl Default for ClassifierSettings {
             warm_steps: 1_000,
             real_batch: 1_024,
             generated_batch: 1_024,
-            sampling: Sampling::Bag,
+            balance: 0.25,
             unseen_weight: 1.0,
             optimiser: OptimiserChoice::Adam,
             rate: 0.003,
@@ -339,6 +330,7 @@ impl ClassifierSettings {
     fn check(&self) -> Result<()> {
         require(self.steps >= 1, "classifier.steps", "1 or more")?;
         require(self.real_batch >= 1, "classifier.real_batch", "1 or more")?;
+        require((0.0..=1.0).contains(&self.balance), "classifier.balance", "from 0 to 1")?;
         require(self.generated_batch >= 1, "classifier.generated_batch", "1 or more")?;
         let weight = f64::from(self.unseen_weight);
         require(is_positive(weight), "classifier.unseen_weight", "above 0")?;

@@ -111,13 +111,5 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Error::Data(error) => Some(error),
-            Error::File { error, .. } => Some(error),
-            Error::Stopped { error, .. } => Some(&**error),
-            _ => None,
-        }
-    }
-}
+// Texts already say the causes.
+impl core::error::Error for Error {}

@@ -24,9 +24,9 @@ fn short() -> SupervisedSettings {
 }
 
 #[test]
-fn both_forms_find_classes_that_no_mask_showed() {
+fn all_forms_find_classes_that_no_mask_showed() {
     world(0.3).with(|task| {
-        for form in [RidgeForm::Embeddings, RidgeForm::Rows] {
+        for form in [RidgeForm::Embeddings, RidgeForm::Rows, RidgeForm::Prototypes] {
             let settings = RidgeSettings { form, ..RidgeSettings::default() };
             let model = ridge(task, &settings).unwrap();
             assert_eq!(model.classes, [0, 1, 2, 3, 4, 5]);
@@ -265,4 +265,44 @@ fn some_pictures_of_a_task() {
     assert!(zsseg::train::data::Roles::from_roles(vec![zsseg::train::data::Role::Unseen]).is_err());
     let copied = roles(&UNSEEN).as_slice().to_vec();
     assert_eq!(zsseg::train::data::Roles::from_roles(copied).unwrap(), roles(&UNSEEN));
+}
+
+/// Gaussians of one covariance are equally likely half-way between their means.
+#[test]
+fn prototypes_meet_half_way() {
+    world(0.3).with(|task| {
+        let settings = RidgeSettings { form: RidgeForm::Prototypes, ..RidgeSettings::default() };
+        let model = ridge(task, &settings).unwrap();
+        let mut sums = vec![(vec![0.0f64; CHANNELS], 0.0); 4];
+        for &picture in task.inductive() {
+            let labels = zsseg::train::targets(&task.labels(picture).unwrap());
+            let rows = task.features.rows(picture, 0).unwrap();
+            for (label, row) in labels.into_iter().zip(rows.rows()).filter(|cell| cell.0 >= 0) {
+                let (sum, count) = &mut sums[label as usize];
+                sum.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+                *count += 1.0;
+            }
+        }
+        let mean = |class: usize| -> Vec<f64> {
+            let (sum, count) = &sums[class];
+            sum.iter().map(|value| value / count).collect()
+        };
+        let logit = |class: usize, x: &[f64]| -> f64 {
+            let row = model.head.weights.row(class).unwrap();
+            let product: f64 = row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum();
+            product + f64::from(model.head.bias.values()[class])
+        };
+        for (one, other) in [(0, 1), (0, 2), (1, 3), (2, 3)] {
+            let (at_mean, there) = (mean(one), mean(other));
+            let middle: Vec<f64> = at_mean.iter().zip(&there).map(|(a, b)| (a + b) / 2.0).collect();
+            let gap = |x: &[f64]| logit(one, x) - logit(other, x);
+            assert!(gap(&at_mean) > 1.0, "{}", gap(&at_mean));
+            assert!(
+                gap(&middle).abs() < 1e-4 * gap(&at_mean),
+                "{} {}",
+                gap(&middle),
+                gap(&at_mean)
+            );
+        }
+    });
 }

@@ -155,11 +155,5 @@ impl fmt::Display for DataError {
     }
 }
 
-impl core::error::Error for DataError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            DataError::File { error, .. } => Some(error),
-            _ => None,
-        }
-    }
-}
+// Texts already say the causes.
+impl core::error::Error for DataError {}

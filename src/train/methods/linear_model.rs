@@ -91,7 +91,7 @@ pub(super) fn all_classes(task: &Task<'_>) -> Vec<usize> {
 }
 
 /// Row of a class of this embedding: `[channels + 1, dim]` times it, the bias last.
-fn row_of(projection: &Matrix<f32>, embedding: &[f32]) -> Vec<f32> {
+pub(super) fn row_of(projection: &Matrix<f32>, embedding: &[f32]) -> Vec<f32> {
     let products = projection.rows().map(|row| {
         let pairs = row.iter().zip(embedding);
         pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32
@@ -181,6 +181,29 @@ impl RowRegression<'_> {
     /// [`Error::Config`] if no seen class is left for the regression.
     pub fn model(&self, task: &Task<'_>, rows: &Matrix<f32>, decision: Decision) -> Result<Model> {
         let seen = task.seen();
+        let (known, known_rows) = self.known(task, &seen, rows)?;
+        let embeddings = embeddings_of(task.embeddings, &known, self.normalise)?;
+        let projection = row_projection(&known_rows, &embeddings, self.penalty)?;
+        let kept = seen.iter().zip(rows.rows()).map(|(&class, row)| (class, row.to_vec()));
+        let mut all: Vec<(usize, Vec<f32>)> = kept.collect();
+        let unseen = task.unseen();
+        let embeddings = embeddings_of(task.embeddings, &unseen, self.normalise)?;
+        for (&class, embedding) in unseen.iter().zip(embeddings.rows()) {
+            all.push((class, row_of(&projection, embedding)));
+        }
+        model_of_rows(task, all, Some(projection), decision)
+    }
+
+    /// The classes that take part, and their rows, of `rows` of the classes `seen`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is none.
+    pub fn known(
+        &self,
+        task: &Task<'_>,
+        seen: &[usize],
+        rows: &Matrix<f32>,
+    ) -> Result<(Vec<usize>, Matrix<f32>)> {
         let mut known = Vec::new();
         let mut values = Vec::new();
         for (&class, row) in seen.iter().zip(rows.rows()) {
@@ -193,17 +216,8 @@ impl RowRegression<'_> {
         if known.is_empty() {
             return Err(Error::config("left_out leaves no seen class for the regression"));
         }
-        let known_rows = Matrix::new([known.len(), rows.shape()[1]], values)?;
-        let embeddings = embeddings_of(task.embeddings, &known, self.normalise)?;
-        let projection = row_projection(&known_rows, &embeddings, self.penalty)?;
-        let kept = seen.iter().zip(rows.rows()).map(|(&class, row)| (class, row.to_vec()));
-        let mut all: Vec<(usize, Vec<f32>)> = kept.collect();
-        let unseen = task.unseen();
-        let embeddings = embeddings_of(task.embeddings, &unseen, self.normalise)?;
-        for (&class, embedding) in unseen.iter().zip(embeddings.rows()) {
-            all.push((class, row_of(&projection, embedding)));
-        }
-        model_of_rows(task, all, Some(projection), decision)
+        let rows = Matrix::new([known.len(), rows.shape()[1]], values)?;
+        Ok((known, rows))
     }
 }
 

@@ -5,6 +5,7 @@ mod cholesky;
 mod codistill;
 pub mod contrastive;
 mod descent;
+mod discriminant;
 mod hold_out;
 mod linear_model;
 pub mod mask_distill;

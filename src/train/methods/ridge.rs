@@ -1,6 +1,7 @@
 //! Ridge regression in closed form: the baseline that always runs.
 
 use super::cholesky;
+use super::discriminant::Discriminant;
 use super::linear_model::{
     Calibration, RowRegression, embeddings_of, model_of_projection, projection_of_layer,
 };
@@ -25,6 +26,9 @@ pub enum RidgeForm {
     /// One number per seen class, 1 for the cell's class and 0 for all others. Rows of unseen
     /// classes follow from the rows of the seen ones by a second regression on embeddings.
     Rows,
+    /// Gaussians with a mean per class and one covariance (linear discriminants): the mean of an
+    /// unseen class follows from the means of the seen ones by that second regression.
+    Prototypes,
 }
 
 /// Settings of [`Ridge`].
@@ -34,16 +38,18 @@ pub struct RidgeSettings {
     /// What is regressed. Default the embedding.
     pub form: RidgeForm,
     /// Penalty on the squared weights, for features of deviation 1 and weights of cells with sum
-    /// 1; above 0. Biases are not penalised. Default 0.1.
+    /// 1; above 0. Biases are not penalised. Form `prototypes`: what is added to the variances, as
+    /// a share of their mean. Default 0.1.
     pub lambda: f64,
     /// A class weighs in all as its number of cells to the power of 1 minus this: 0 (every cell
     /// weighs the same) to 1 (every class does). Default 1.
     pub balance: f64,
     /// Whether embeddings are brought to length 1 (methods.md 1.8). Default yes.
     pub normalise: bool,
-    /// Form `rows`: penalty of the regression from embeddings to rows, above 0. Default 0.1.
+    /// Forms `rows` and `prototypes`: penalty of the regression from embeddings to rows or means,
+    /// above 0. Default 0.1.
     pub row_lambda: f32,
-    /// Form `rows`: names of classes whose rows take no part in that regression, since their
+    /// Forms `rows` and `prototypes`: names of classes whose rows take no part in that regression, since their
     /// word does not say what they look like. Default `background`.
     pub left_out: Vec<String>,
     /// Handicap of the seen classes.
@@ -162,14 +168,21 @@ impl<E: Engine<f64>> Method for Ridge<'_, E> {
             sums_of_seen.extend_from_slice(sums.row(class).unwrap_or_default());
         }
         let sums = Matrix::new([seen.len(), size], sums_of_seen)?;
-        if self.settings.form == RidgeForm::Rows {
-            let rows = equations.solve(&sums, self.settings.lambda)?;
-            let regression = RowRegression {
-                penalty: self.settings.row_lambda,
-                left_out: &self.settings.left_out,
-                normalise,
-            };
-            return regression.model(self.task, &joined(&rows)?, decision);
+        let regression = RowRegression {
+            penalty: self.settings.row_lambda,
+            left_out: &self.settings.left_out,
+            normalise,
+        };
+        match self.settings.form {
+            RidgeForm::Embeddings => {}
+            RidgeForm::Rows => {
+                let rows = equations.solve(&sums, self.settings.lambda)?;
+                return regression.model(self.task, &joined(&rows)?, decision);
+            }
+            RidgeForm::Prototypes => {
+                let classes = Discriminant::new(&equations, &sums, self.settings.lambda)?;
+                return classes.model(self.task, &regression, decision);
+            }
         }
         let embeddings = embeddings_of(self.task.embeddings, &seen, normalise)?;
         let (weight, bias) =
@@ -269,13 +282,15 @@ fn joined((weight, bias): &(Matrix<f32>, Matrix<f32>)) -> Result<Matrix<f32>> {
 }
 
 /// Normal equations of standardised features.
-struct Equations {
+pub(super) struct Equations {
     /// `[channels, channels]`, 1 on the diagonal except for constant channels, where it is 0.
-    correlation: Matrix<f64>,
-    mean: Vec<f64>,
-    deviation: Vec<f64>,
+    pub correlation: Matrix<f64>,
+    /// Of each channel.
+    pub mean: Vec<f64>,
+    /// Of each channel; 0 for constant ones.
+    pub deviation: Vec<f64>,
     /// Sum of all weights.
-    total: f64,
+    pub total: f64,
 }
 
 /// A variance below this share of the mean square is rounding: the channel is constant.
@@ -308,6 +323,15 @@ impl Equations {
             }
         }
         Ok(Equations { correlation, mean, deviation, total })
+    }
+
+    /// The standardised mean of features of which these are the sums, by a sum of weights.
+    pub fn standardised(&self, sums: &[f64], weight: f64) -> Vec<f64> {
+        let scales = self.mean.iter().zip(&self.deviation);
+        let value = |(sum, (mean, deviation)): (&f64, (&f64, &f64))| {
+            if *deviation > 0.0 { (sum / weight - mean) / deviation } else { 0.0 }
+        };
+        sums.iter().zip(scales).map(value).collect()
     }
 
     /// Weights `[outputs, channels]` and biases `[1, outputs]` for the features as they are, from

@@ -107,6 +107,11 @@ pub trait Method {
     fn begin<'s>(&'s self, stage: usize, done: &[State])
     -> Result<std::boxed::Box<dyn Stage + 's>>;
 
+    /// What whoever reads its results has to know, such as that it is no zero-shot training.
+    fn warning(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The model, from the last states of all stages.
     ///
     /// # Errors

@@ -149,3 +149,18 @@ fn sweeps_make_a_table_of_scores() {
     assert!(lines[0].contains("unseen mIoU") && lines[0].contains("hIoU"), "{table}");
     assert_eq!(lines.len(), 4, "{table}");
 }
+
+#[test]
+fn a_true_layout_is_warned_of() {
+    let sandbox = coloured();
+    let train = |name: &str, preset: &str| {
+        let few = ["--set", "method.generator.steps=3", "--set", "method.classifier.steps=3"];
+        let start = ["train", "zs3net", "--config", "few.toml", "--preset", preset, "-o", name];
+        sandbox.run(&[&start[..], &few].concat()).expect(0).err
+    };
+    let (before, after) = COLOURED.split_once("[method]\nlambda = 1e-4\n").unwrap();
+    sandbox.write("few.toml", format!("{before}{after}").as_bytes());
+    assert!(!train("default", "default").contains("zero-shot"));
+    let told = train("paper", "paper");
+    assert!(told.contains("warning") && told.contains("no zero-shot training"), "{told}");
+}

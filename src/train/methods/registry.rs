@@ -1,7 +1,7 @@
 //! The methods by name, with their presets.
 
 use super::{
-    ContrastiveSettings, ContrastiveTraining, MaskDistill, MaskDistillSettings, Ridge,
+    ContrastiveSettings, ContrastiveTraining, Layout, MaskDistill, MaskDistillSettings, Ridge,
     RidgeSettings, Sazs, SazsSettings, SpNet, SpNetSettings, Strict, StrictSettings, Supervised,
     SupervisedSettings, Zs3, Zs3Settings, Zs5, Zs5Settings, ZsMmd, ZsMmdSettings,
 };
@@ -181,16 +181,12 @@ impl Registry {
                     default: include_str!("../presets/zs3net.toml"),
                     paper: Some(include_str!("../presets/zs3net-paper.toml")),
                 },
-                |engine, task, settings: Zs3Settings| {
-                    Ok(Box::new(Zs3::new(engine, task, settings)?))
-                },
+                zs3,
             ))
             .with(Entry::new::<Zs3Settings>(
                 "zs3net-graph",
                 Presets { default: include_str!("../presets/zs3net-graph.toml"), paper: None },
-                |engine, task, settings: Zs3Settings| {
-                    Ok(Box::new(Zs3::new(engine, task, settings)?))
-                },
+                zs3,
             ))
             .with(Entry::new::<Zs5Settings>(
                 "zs5net",
@@ -198,9 +194,7 @@ impl Registry {
                     default: include_str!("../presets/zs5net.toml"),
                     paper: Some(include_str!("../presets/zs5net-paper.toml")),
                 },
-                |engine, task, settings: Zs5Settings| {
-                    Ok(Box::new(Zs5::new(engine, task, settings)?))
-                },
+                zs5,
             ))
             .with(Entry::new::<ZsMmdSettings>(
                 "zs-mmd",
@@ -266,6 +260,30 @@ impl Registry {
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|entry| entry.name)
     }
+}
+
+fn zs3<'a>(
+    engine: &'a CpuEngine,
+    task: &'a Task<'a>,
+    settings: Zs3Settings,
+) -> Result<Box<dyn Method + 'a>> {
+    let truths = task.features.pictures();
+    Ok(Box::new(match settings.layout {
+        Layout::GtMap => Zs3::with_true_layout(engine, task, truths, settings)?,
+        _ => Zs3::new(engine, task, settings)?,
+    }))
+}
+
+fn zs5<'a>(
+    engine: &'a CpuEngine,
+    task: &'a Task<'a>,
+    settings: Zs5Settings,
+) -> Result<Box<dyn Method + 'a>> {
+    let truths = task.features.pictures();
+    Ok(Box::new(match settings.zs3.layout {
+        Layout::GtMap => Zs5::with_true_layout(engine, task, truths, settings)?,
+        _ => Zs5::new(engine, task, settings)?,
+    }))
 }
 
 fn complete<S: Serialize + DeserializeOwned>(table: Table) -> Result<Table> {

@@ -167,6 +167,10 @@ impl<E: Engine<f32>> Method for Zs5<'_, E> {
         Ok(Box::new(self.retraining(stage, done)?))
     }
 
+    fn warning(&self) -> Option<&'static str> {
+        self.zs3.warning()
+    }
+
     fn finish(&self, done: &[State]) -> Result<Model> {
         let generator = self.zs3.state_of(Part::Generator, done);
         let whole = done.len() == self.stages().len();

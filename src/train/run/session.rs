@@ -129,6 +129,9 @@ pub fn session(
     let features = features(&inputs.pictures, config.features.grid, decoder.as_ref(), engine)?;
     let task = Task::new(&inputs.roles, &inputs.embeddings, features.as_ref(), config.seed)?;
     let method = entry.build(&engine, &task, &config.method)?;
+    if let Some(text) = method.warning() {
+        reporter.warning(text);
+    }
     let folder = take_folder(request, &config, &versions, reporter)?;
 
     let essential = config.essential().text()?;

@@ -53,6 +53,10 @@ pub(super) enum Part {
     Classifier,
 }
 
+/// What is said about layout `gt-map`.
+const TRUE_LAYOUT: &str = "the layout of unseen objects is read from their true masks: this is no \
+                           zero-shot training, and reproduces published numbers only";
+
 impl<'a, E: Engine<f32>> Zs3<'a, E> {
     /// The method.
     ///
@@ -258,6 +262,10 @@ impl<E: Engine<f32>> Method for Zs3<'_, E> {
             Part::Seen => Box::new(ClassifierStage::seen(self, number)?),
             Part::Classifier => Box::new(self.first_classifier(number, done, 0.0)?),
         })
+    }
+
+    fn warning(&self) -> Option<&'static str> {
+        self.truths.is_some().then_some(TRUE_LAYOUT)
     }
 
     fn finish(&self, done: &[State]) -> Result<Model> {

@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""Trains every method on every split with several seeds, and writes the table of results.
+
+    python tools/results.py --voc DIR --camvid DIR --embeddings DIR --backbones DIR --out DIR
+
+Needs a release build of the command (`cargo build --release`), the two data sets, the word
+vectors and `tools/export_backbones.py`'s networks. Nothing else is downloaded. Features,
+runs and scores are kept under OUT: what is there is not made again, so that the script can
+be stopped and started. `--only TEXT` runs the configurations whose name contains TEXT.
+The table has whatever is done so far.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ABSENT = "aeroplane bicycle bird boat bus diningtable motorbike train".split()
+SPLITS = {
+    "voc": [["cow", "sofa"], ["cow", "cat"], ["sheep", "dog", "tvmonitor"]],
+    "camvid": [["Bicyclist", "Fence"], ["Pedestrian", "Pavement"]],
+}
+LISTS = {"voc": (["train", "train_extra"], ["val"]), "camvid": (["train"], ["test"])}
+TAPS = {
+    "lite0": ["block4/add", "block10/add", "block15/project"],
+    "vit_s": ["tokens", "middle"],
+}
+BACKBONES = {"lite0": ["lite0"], "vit_s": ["vit_s"], "both": ["lite0", "vit_s"]}
+GAMMAS = [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8]
+DECODER = "decoder"
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of the table."""
+
+    name: str
+    method: str
+    settings: str = ""
+    # Whether gamma is chosen on held-out seen classes.
+    chooses: bool = True
+    # Whether it learns from unlabelled pixels of pictures with unseen classes.
+    transductive: bool = False
+
+
+ROWS = [
+    Row("ridge", "ridge", 'form = "prototypes"\nrow_lambda = 0.03'),
+    Row("SPNet", "spnet", chooses=False),
+    Row("SPNet with gamma", "spnet"),
+    Row("ZS3Net", "zs3net"),
+    Row("ZS3Net + graph context", "zs3net-graph"),
+    Row("ZS5Net", "zs5net", transductive=True),
+    Row("STRICT", "strict", transductive=True),
+    Row("ZS-MMD (reconstruction)", "zs-mmd", transductive=True),
+]
+SEEN_ONLY = Row("seen-only head", "supervised", chooses=False)
+ALL_LABELS = Row("all labels", "supervised", chooses=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What a row is trained on."""
+
+    data: str
+    unseen: tuple[str, ...]
+    backbone: str
+    decoder: bool = False
+
+    @property
+    def name(self) -> str:
+        parts = [self.data, "+".join(self.unseen), self.backbone]
+        return "_".join(parts + [DECODER] * self.decoder)
+
+
+class Results:
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.roots = {"voc": args.voc, "camvid": args.camvid}
+        self.out = args.out
+
+    def data(self, name: str, lists: list[str]) -> str:
+        layout, void = ("folder", "void = [255]\n") if name == "voc" else ("camvid", "")
+        return (
+            f'layout = "{layout}"\nroot = "{self.roots[name].resolve()}"\n'
+            f"lists = {json.dumps(lists)}\n{void}"
+        )
+
+    def store(self, data: str, network: str, part: int) -> Path:
+        return self.out / f"{data}_{network}_{part}.st"
+
+    def make_store(self, data: str, network: str, part: int) -> None:
+        """Runs the network over what is missing."""
+        path = self.store(data, network, part)
+        lists = LISTS[data][part]
+        options = ["--layout", "camvid"] if data == "camvid" else ["--void", "255"]
+        options += ["--view", "flip"] if part == 0 else []
+        for tap in TAPS[network]:
+            options += ["--tap", tap]
+        for name in lists:
+            options += ["--list", name]
+        onnx = self.args.backbones / f"{network}.onnx"
+        self.zsseg(
+            "features", onnx, "--config", onnx.with_suffix(".toml"), "--data",
+            self.roots[data], *options, "--threads", "2", "--quiet", "-o", path,
+        )
+
+    def zsseg(self, *arguments) -> None:
+        command = [str(self.args.zsseg), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}\n{done.stderr.strip()}")
+
+    def tables(self, data: str) -> str:
+        spnet = self.args.embeddings / "spnet"
+        if data == "voc":
+            files = [spnet / "voc21_fasttext300.npy", spnet / "voc21_word2vec300.npy"]
+            aliases = 'aliases = "voc"'
+        else:
+            files = [self.args.embeddings / "glove6b_50d/glove6b50_top20k_f16.npy"]
+            aliases = 'aliases = { SignSymbol = "sign" }'
+        entries = [f'{{ format = "npy", file = "{path.resolve()}" }}' for path in files]
+        return f"tables = [{', '.join(entries)}]\nnormalize = true\n{aliases}\n"
+
+    def config(self, case: Case, row: Row, unseen: tuple[str, ...]) -> str:
+        networks = BACKBONES[case.backbone]
+        stores = [
+            [str(self.store(case.data, network, part).resolve()) for network in networks]
+            for part in (0, 1)
+        ]
+        ignored = ABSENT if case.data == "voc" else []
+        parts = [
+            f"threads = 1\n[data]\n{self.data(case.data, LISTS[case.data][0])}",
+            f"[validation]\n{self.data(case.data, LISTS[case.data][1])}",
+            f"[classes]\nunseen = {json.dumps(unseen)}\nignored = {json.dumps(ignored)}",
+            f"[features]\nstores = {json.dumps(stores[0])}\n"
+            f"validation_stores = {json.dumps(stores[1])}\ngrid = [32, 32]",
+            f"[embeddings]\n{self.tables(case.data)}",
+            f"[method]\n{row.settings}",
+            f"[evaluation]\ngammas = {json.dumps(GAMMAS)}",
+        ]
+        if case.decoder:
+            model = self.run(dataclasses.replace(case, decoder=False), DECODER_ROW, 1)
+            parts[3] += f'\ndecoder = "{(model / "model.safetensors").resolve()}"'
+        if row.chooses:
+            parts.append(
+                "[hold_out]\nfolds = 2\n[hold_out.measure]\nspace = \"logits\"\n"
+                f"gammas = {json.dumps(GAMMAS)}\n"
+                f"transductive = {json.dumps(row.transductive)}"
+            )
+        return "\n".join(parts) + "\n"
+
+    def run(self, case: Case, row: Row, seed: int) -> Path:
+        """Returns the folder of a finished run."""
+        name = f"{case.name}/{row.name.replace(' ', '-')}/{seed}"
+        folder = self.out / "runs" / name
+        if (folder / "metrics.json").exists():
+            return folder
+        if self.args.only and self.args.only not in name:
+            raise LookupError(name)
+        unseen = () if row == ALL_LABELS else case.unseen
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        config = folder.parent / "config.toml"
+        config.write_text(self.config(case, row, unseen), encoding="utf-8")
+        resume = ["--resume"] if (folder / "config.toml").exists() else []
+        self.zsseg(
+            "train", row.method, "--config", config, "--seed", seed, "-o", folder,
+            "--quiet", *resume,
+        )
+        print(name, flush=True)
+        return folder
+
+    def scores(self, case: Case, row: Row, seed: int) -> dict | None:
+        path = self.out / "runs" / f"{case.name}/{row.name.replace(' ', '-')}/{seed}/metrics.json"
+        if not path.exists():
+            return None
+        return json.loads(path.read_text(encoding="utf-8"))["validation"]["scores"]
+
+    def reference(self, case: Case) -> tuple[float, float] | None:
+        """Returns the seen-only head's seen mIoU and the unseen mIoU with all labels."""
+        seen = [self.scores(case, SEEN_ONLY, seed) for seed in self.seeds()]
+        whole = [self.scores(case, ALL_LABELS, seed) for seed in self.seeds()]
+        if None in seen or None in whole:
+            return None
+        of_class = [
+            statistics.mean(c["iou"] for c in scores["classes"] if c["name"] in case.unseen)
+            for scores in whole
+        ]
+        return statistics.mean(s["seen"]["mean_iou"] for s in seen), statistics.mean(of_class)
+
+    def seeds(self) -> range:
+        return range(1, self.args.seeds + 1)
+
+    def table(self, case: Case) -> list[str]:
+        reference = self.reference(case)
+        if reference is None:
+            return []
+        seen_only, ceiling = reference
+        lines = [
+            f"### {case.data}: {', '.join(case.unseen)} unseen, {case.backbone}"
+            + (" with the decoder" if case.decoder else ""),
+            "",
+            f"Seen-only head {seen_only:.3f}; unseen classes with all labels {ceiling:.3f}.",
+            "",
+            "| | seen | unseen | H | unseen / all labels | seen / seen-only |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in ROWS:
+            found = [self.scores(case, row, seed) for seed in self.seeds()]
+            if None in found:
+                continue
+            seen = [scores["seen"]["mean_iou"] for scores in found]
+            unseen = [scores["unseen"]["mean_iou"] for scores in found]
+            harmonic = [scores["harmonic"]["iou"] or 0.0 for scores in found]
+            cells = [spread(values) for values in (seen, unseen, harmonic)]
+            ratios = [
+                f"{statistics.mean(unseen) / ceiling:.2f}",
+                f"{statistics.mean(seen) / seen_only:.2f}",
+            ]
+            lines.append(f"| {row.name} | {' | '.join(cells + ratios)} |")
+        return [*lines, ""]
+
+
+DECODER_ROW = Row("contrastive pre-training", "contrastive", chooses=False)
+
+
+def spread(values: list[float]) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.3f} ± {deviation:.3f}"
+
+
+def cases() -> list[Case]:
+    return [
+        Case(data, tuple(unseen), backbone, decoder)
+        for backbone in BACKBONES
+        for decoder in (False, True)
+        for data, splits in SPLITS.items()
+        for unseen in splits
+    ]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    for name in ("voc", "camvid", "embeddings", "backbones", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--zsseg", type=Path, default=Path("target/release/zsseg"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", help="part of a configuration's name")
+    parser.add_argument("--table", type=Path, default=Path("docs/results.md"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = Results(args)
+    wanted = [
+        (case, row, seed)
+        for case in cases()
+        for row in [SEEN_ONLY, ALL_LABELS, *ROWS]
+        for seed in results.seeds()
+        if not args.only or args.only in f"{case.name}/{row.name.replace(' ', '-')}/{seed}"
+    ]
+    for data, network in {(c.data, n) for c, _, _ in wanted for n in BACKBONES[c.backbone]}:
+        for part in (0, 1):
+            results.make_store(data, network, part)
+    failed = []
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for job in [pool.submit(results.run, *one) for one in wanted]:
+            try:
+                job.result()
+            except (RuntimeError, LookupError) as error:
+                failed.append(str(error))
+    head = Path(__file__).with_name("results_head.md").read_text(encoding="utf-8")
+    tables = [line for case in cases() for line in results.table(case)]
+    args.table.write_text(head + "\n" + "\n".join(tables), encoding="utf-8")
+    for error in failed:
+        print("failed:", error)
+    raise SystemExit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -38,7 +38,8 @@ mod zs3_graph;
 mod zs3_presets;
 
 use support::{Synthetic, embeddings, roles};
-use zsseg::train::{Features, Task, View};
+use zsseg::train::methods::{HoldOut, Ridge, RidgeForm, RidgeSettings, choose_gamma};
+use zsseg::train::{Features, LabelSetting, Task, View, run_method};
 
 #[test]
 fn a_task_hides_unseen_classes() {
@@ -53,4 +54,35 @@ fn a_task_hides_unseen_classes() {
         assert_eq!(labels.histogram().void, 1);
     }
     assert_eq!(joined.rows(3, 0).unwrap().shape(), [80, support::CHANNELS]);
+}
+
+#[test]
+fn pictures_with_unseen_classes_stay_in_the_zero_label_setting() {
+    let pictures = Synthetic::new(20, 0.3, &[View::PLAIN], 1);
+    let (joined, embeddings) = (pictures.joined(), embeddings());
+    let roles = roles(&["cow", "sheep"]);
+    let setting = LabelSetting::ZeroLabel;
+    let task = Task::with_setting(&roles, &embeddings, &joined, 1, setting).unwrap();
+    assert_eq!(task.inductive(), task.pictures());
+    assert_eq!(task.dropped(), [3, 4, 8, 9, 13, 14, 18, 19]);
+    assert!((0..20).all(|picture| !task.labels(picture).unwrap().contains(|class| class > 3)));
+
+    let engine = support::engine();
+    let settings = RidgeSettings { form: RidgeForm::Prototypes, ..RidgeSettings::default() };
+    let train = |task: &Task<'_>| run_method(&Ridge::new(&engine, task, settings.clone())?);
+    assert_eq!(train(&task).unwrap().classes, [0, 1, 2, 3, 4, 5]);
+    let hold_out = HoldOut { gammas: vec![0.0, 0.5], ..HoldOut::default() };
+    let choice = choose_gamma(&engine, &task, &hold_out, &[vec![1, 2]], &train).unwrap();
+    assert!(choice.scores.iter().all(|score| score.folds[0][0] > 0.15), "{:?}", choice.scores);
+}
+
+#[test]
+fn a_set_whose_every_picture_shows_an_unseen_class_names_the_way_out() {
+    let pictures = Synthetic::new(4, 0.3, &[View::PLAIN], 1);
+    let (joined, embeddings, roles) = (pictures.joined(), embeddings(), roles(&["ground"]));
+    let refused = Task::new(&roles, &embeddings, &joined, 1).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("zero-label"), "{refused}");
+    let setting = LabelSetting::ZeroLabel;
+    let task = Task::with_setting(&roles, &embeddings, &joined, 1, setting).unwrap();
+    assert_eq!(task.dropped(), [0, 1, 2, 3]);
 }

@@ -24,6 +24,8 @@ SPLITS = {
     "camvid": [["Bicyclist", "Fence"], ["Pedestrian", "Pavement"]],
 }
 LISTS = {"voc": (["train", "train_extra"], ["val"]), "camvid": (["train"], ["test"])}
+# Nearly every frame of CamVid shows nearly every class.
+SETTINGS = {"voc": "zero-shot", "camvid": "zero-label"}
 TAPS = {
     "lite0": ["block4/add", "block10/add", "block15/project"],
     "vit_s": ["tokens", "middle"],
@@ -134,7 +136,8 @@ class Results:
         parts = [
             f"threads = 1\n[data]\n{self.data(case.data, LISTS[case.data][0])}",
             f"[validation]\n{self.data(case.data, LISTS[case.data][1])}",
-            f"[classes]\nunseen = {json.dumps(unseen)}\nignored = {json.dumps(ignored)}",
+            f"[classes]\nunseen = {json.dumps(unseen)}\nignored = {json.dumps(ignored)}\n"
+            f'setting = "{SETTINGS[case.data]}"',
             f"[features]\nstores = {json.dumps(stores[0])}\n"
             f"validation_stores = {json.dumps(stores[1])}\ngrid = [32, 32]",
             f"[embeddings]\n{self.tables(case.data)}",

@@ -28,4 +28,4 @@ pub use joined::Joined;
 pub use model::{GeneratorParts, Head, HeadForm, Model};
 pub use pictures::{Features, Pictures, Tap, View, Window, labels_at};
 pub use stage::{Method, Report, Stage, State, run as run_method};
-pub use task::{IGNORED, Task, targets};
+pub use task::{IGNORED, LabelSetting, Task, targets};

@@ -3,6 +3,7 @@
 use super::data::{EmbeddingTable, Label, LabelMap, Role, Roles};
 use super::error::{Error, Result};
 use super::pictures::{Features, labels_at};
+use serde::{Deserialize, Serialize};
 use std::format;
 use std::vec::Vec;
 
@@ -25,22 +26,50 @@ pub struct Task<'a> {
     pub seed: u64,
     /// Pictures that may be used at all, ascending.
     pictures: Vec<usize>,
-    /// Those of them that show no pixel of an unseen class, ascending: all that the zero-shot
-    /// setting allows (methods.md 1.1).
+    /// Those of them whose labels are learnt from, ascending.
     inductive: Vec<usize>,
+    /// Those of them that show a pixel of an unseen class, ascending.
+    dropped: Vec<usize>,
+    setting: LabelSetting,
+}
+
+/// What becomes of training pictures that show an unseen class (methods.md 1.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelSetting {
+    /// Nothing is learnt from their labels: ZS3's setting.
+    #[default]
+    ZeroShot,
+    /// They stay, and their pixels of unseen classes are unlabelled: SPNet's and STRICT's. For
+    /// data sets where nearly every picture shows nearly every class.
+    ZeroLabel,
 }
 
 impl<'a> Task<'a> {
-    /// A task. Reads the labels of every picture once.
+    /// A task in the zero-shot setting. Reads the labels of every picture once.
     ///
     /// # Errors
-    /// [`Error::Config`] unless there are a seen class, a picture without an unseen one, and as
-    /// many embeddings as classes; those of reading labels.
+    /// [`Error::Config`] unless there are a seen class, a picture to learn from, and as many
+    /// embeddings as classes; those of reading labels.
     pub fn new(
         roles: &'a Roles,
         embeddings: &'a EmbeddingTable,
         features: &'a dyn Features,
         seed: u64,
+    ) -> Result<Task<'a>> {
+        Task::with_setting(roles, embeddings, features, seed, LabelSetting::ZeroShot)
+    }
+
+    /// A task in either setting; otherwise as [`Task::new`].
+    ///
+    /// # Errors
+    /// As [`Task::new`].
+    pub fn with_setting(
+        roles: &'a Roles,
+        embeddings: &'a EmbeddingTable,
+        features: &'a dyn Features,
+        seed: u64,
+        setting: LabelSetting,
     ) -> Result<Task<'a>> {
         let classes = roles.as_slice().len();
         if embeddings.len() != classes {
@@ -51,18 +80,26 @@ impl<'a> Task<'a> {
             return Err(Error::config("no class is seen"));
         }
         let pictures = features.pictures();
-        let mut inductive = Vec::new();
+        let (mut inductive, mut dropped) = (Vec::new(), Vec::new());
         for picture in 0..pictures.len() {
-            if !roles.shows_unseen(&pictures.labels(picture)?) {
+            let shows_unseen = roles.shows_unseen(&pictures.labels(picture)?);
+            if shows_unseen {
+                dropped.push(picture);
+            }
+            if !shows_unseen || setting == LabelSetting::ZeroLabel {
                 inductive.push(picture);
             }
         }
         if inductive.is_empty() {
-            let reason = format!("each of the {} pictures shows an unseen class", pictures.len());
+            let reason = format!(
+                "each of the {} pictures shows an unseen class: no picture is left to learn from; \
+                 in the setting \"zero-label\" they stay",
+                pictures.len()
+            );
             return Err(Error::config(reason));
         }
         let pictures = (0..pictures.len()).collect();
-        Ok(Task { roles, embeddings, features, seed, pictures, inductive })
+        Ok(Task { roles, embeddings, features, seed, pictures, inductive, dropped, setting })
     }
 
     /// The same with some of its pictures only, such as those of a shard. Pictures that this task
@@ -74,6 +111,7 @@ impl<'a> Task<'a> {
         let mut task = self.clone();
         task.pictures.retain(|picture| pictures.contains(picture));
         task.inductive.retain(|picture| pictures.contains(picture));
+        task.dropped.retain(|picture| pictures.contains(picture));
         if task.inductive.is_empty() {
             return Err(Error::config("no picture without an unseen class is left"));
         }
@@ -100,7 +138,19 @@ impl<'a> Task<'a> {
         &self.pictures
     }
 
-    /// Pictures that show no pixel of an unseen class, ascending.
+    /// What becomes of pictures that show an unseen class.
+    pub fn setting(&self) -> LabelSetting {
+        self.setting
+    }
+
+    /// Pictures that show a pixel of an unseen class, ascending: where self-training finds its
+    /// pseudo-labels.
+    pub fn dropped(&self) -> &[usize] {
+        &self.dropped
+    }
+
+    /// Pictures whose labels are learnt from, ascending: in the zero-shot setting those that show
+    /// no pixel of an unseen class, in the zero-label setting all.
     pub fn inductive(&self) -> &[usize] {
         &self.inductive
     }

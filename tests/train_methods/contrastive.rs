@@ -7,7 +7,8 @@ use zsseg::train::data::{Label, LabelMap};
 use zsseg::train::engine::{CpuEngine, Matrix};
 use zsseg::train::layers::DecoderSettings;
 use zsseg::train::layers::decoder::DecoderTraining;
-use zsseg::train::methods::contrastive::{Form, OptimiserName, Variant};
+use zsseg::train::methods::OptimiserKind;
+use zsseg::train::methods::contrastive::{Form, Variant};
 use zsseg::train::methods::{ContrastiveSettings, ContrastiveTraining};
 use zsseg::train::{
     Decoded, Error, Features, Joined, Method, Model, Pictures, Result, State, Tap, Task, View,
@@ -85,7 +86,7 @@ fn every_variant_lowers_its_loss() {
         assert!(last < 0.9 * first, "{variant:?} {form:?}: {first} {last}");
     }
     let sgd = ContrastiveSettings {
-        optimiser: OptimiserName::Sgd,
+        optimiser: OptimiserKind::Sgd,
         pretrain_rate: 0.03,
         pretrain_steps: 60,
         ..settings()
@@ -376,6 +377,6 @@ fn presets_are_the_defaults_and_the_paper() {
         toml::from_str(include_str!("../../src/train/presets/contrastive-paper.toml")).unwrap();
     paper.check().unwrap();
     assert_eq!((paper.pretrain_rate, paper.finetune_rate), (0.1, 0.007));
-    assert_eq!((paper.optimiser, paper.temperature), (OptimiserName::Sgd, 0.07));
+    assert_eq!((paper.optimiser, paper.temperature), (OptimiserKind::Sgd, 0.07));
     assert!(toml::from_str::<ContrastiveSettings>("rate = 1").is_err());
 }

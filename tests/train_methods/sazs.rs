@@ -3,10 +3,11 @@
 use crate::support::{CLASSES, DIM, Synthetic, embeddings, engine, normal, roles};
 use zsseg::train::data::{Label, LabelMap};
 use zsseg::train::engine::{CpuEngine, Draw, Engine, Matrix, Noise, Product};
+use zsseg::train::methods::OptimiserKind;
 use zsseg::train::methods::sazs::{
     EdgeInput, EdgeMaps, EdgeRule, Episode, Example, InverseForm, LossSettings, Losses, Parameters,
-    Sazs, SazsSettings, ShapeMode, Shapes, Solver, attention_weights, edge_targets,
-    inverse_form_distance, losses, moment_loss,
+    Sazs, SazsSettings, ShapeMode, Shapes, attention_weights, edge_targets, inverse_form_distance,
+    losses, moment_loss,
 };
 use zsseg::train::{Error, Features, HeadForm, Method, Model, Task, View, run_method, targets};
 
@@ -383,8 +384,8 @@ fn stopping_anywhere_changes_no_bit() {
     let (joined, embeddings, roles) = (pictures.joined(), embeddings(), roles(&["sheep"]));
     let task = Task::new(&roles, &embeddings, &joined, 7).unwrap();
     let engine = engine();
-    for solver in [Solver::Adam, Solver::Sgd] {
-        let settings = SazsSettings { solver, epochs: 3, batch: 3, ..settings() };
+    for optimiser in [OptimiserKind::Adam, OptimiserKind::Sgd] {
+        let settings = SazsSettings { optimiser, epochs: 3, batch: 3, ..settings() };
         let method = Sazs::new(&engine, &task, settings).unwrap();
         let mut whole = method.begin(0, &[]).unwrap();
         assert_eq!(whole.steps(), 9);
@@ -471,7 +472,7 @@ fn presets_are_settings() {
     let paper: SazsSettings =
         toml::from_str(include_str!("../../src/train/presets/sazs-paper.toml")).unwrap();
     paper.check().unwrap();
-    assert_eq!((paper.normalize, paper.solver), (false, Solver::Sgd));
+    assert_eq!((paper.normalize, paper.optimiser), (false, OptimiserKind::Sgd));
     assert!(toml::from_str::<SazsSettings>("speed = 1").is_err());
     for wrong in ["scale = 0.0", "epochs = 0", "batch = 0", "tiles = [0, 1]", "rate = nan"] {
         toml::from_str::<SazsSettings>(wrong).unwrap().check().unwrap_err();

@@ -6,7 +6,7 @@ use zsseg::train::data::{EmbeddingTable, Label};
 use zsseg::train::engine::{Engine, Matrix, Product};
 use zsseg::train::methods::{
     ClassifierSettings, GeneratorSampling, GeneratorSettings, GraphSettings, InitChoice,
-    KernelChoice, Layout, NoiseChoice, OptimiserChoice, Zs3, Zs3Settings,
+    KernelChoice, Layout, NoiseChoice, OptimiserKind, Zs3, Zs3Settings,
 };
 use zsseg::train::{
     Error, Features, GeneratorParts, Joined, Method, Model, Pictures, State, Task, View, labels_at,
@@ -183,7 +183,7 @@ fn every_way_of_training_can_be_stopped() {
     published.generator.sampling = GeneratorSampling::Pictures;
     published.generator.noise = NoiseChoice::Normal;
     published.generator.hidden_size = 0;
-    published.classifier.optimiser = OptimiserChoice::Sgd;
+    published.classifier.optimiser = OptimiserKind::Sgd;
     published.classifier.init = InitChoice::Unit;
     published.classifier.upsample = true;
     published.classifier.ce_batch_average = true;

@@ -1,8 +1,8 @@
 //! Preset files of ZS3Net, ZS5Net and ZS-MMD.
 
 use zsseg::train::methods::{
-    GeneratorSampling, GraphSettings, InitChoice, KernelChoice, Layout, OptimiserChoice,
-    Zs3Settings, Zs5Settings, ZsMmdSettings,
+    GeneratorSampling, GraphSettings, InitChoice, KernelChoice, Layout, OptimiserKind, Zs3Settings,
+    Zs5Settings, ZsMmdSettings,
 };
 
 macro_rules! preset {
@@ -52,7 +52,7 @@ fn published_presets_are_the_published_settings() {
     );
     assert_eq!(zs3.generator.sampling, GeneratorSampling::Pictures);
     let classifier = &zs3.classifier;
-    assert_eq!((classifier.optimiser, classifier.init), (OptimiserChoice::Sgd, InitChoice::Unit));
+    assert_eq!((classifier.optimiser, classifier.init), (OptimiserKind::Sgd, InitChoice::Unit));
     assert_eq!((classifier.rate, classifier.unseen_weight), (0.07, 100.0));
     assert!(classifier.upsample && classifier.ce_batch_average && classifier.warm_steps == 0);
     let zs5: Zs5Settings = toml::from_str(preset!("zs5net-paper")).unwrap();

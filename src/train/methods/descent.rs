@@ -10,10 +10,20 @@ use std::format;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OptimiserKind {
-    /// Adam with betas 0.9 and 0.999.
+    /// Adam with decays 0.9 and 0.999.
     Adam,
     /// Stochastic gradient descent with momentum and weight decay.
     Sgd,
+}
+
+impl OptimiserKind {
+    /// A step's optimiser. Adam has no momentum or weight decay of this kind.
+    pub fn at(self, rate: f64, momentum: f64, weight_decay: f64) -> Optimiser {
+        match self {
+            OptimiserKind::Adam => Optimiser::Adam(Adam { rate, ..Adam::default() }),
+            OptimiserKind::Sgd => Optimiser::Sgd(Sgd { rate, momentum, weight_decay }),
+        }
+    }
 }
 
 /// How a layer is stepped. The rate falls as `rate * (1 - step / steps)^power` (methods.md 1.6).
@@ -99,22 +109,14 @@ impl Descent {
         step: u64,
     ) -> Result<()> {
         let rate = self.rate_at(step);
-        let weights = self.optimiser(rate * self.weight_factor, self.weight_decay);
-        let biases = self.optimiser(rate * self.bias_factor, 0.0);
+        let kind = self.optimiser;
+        let weights = kind.at(rate * self.weight_factor, self.momentum, self.weight_decay);
+        let biases = kind.at(rate * self.bias_factor, self.momentum, 0.0);
         let mut gradient = gradients.weight.clone();
         if self.optimiser == OptimiserKind::Adam {
             engine.add_scaled(&mut gradient, self.weight_decay as f32, layer.weight.value())?;
         }
         layer.weight.step(engine, &gradient, &weights)?;
         layer.bias.step(engine, &gradients.bias, &biases)
-    }
-
-    fn optimiser(&self, rate: f64, weight_decay: f64) -> Optimiser {
-        match self.optimiser {
-            OptimiserKind::Adam => Optimiser::Adam(Adam { rate, ..Adam::default() }),
-            OptimiserKind::Sgd => {
-                Optimiser::Sgd(Sgd { rate, momentum: self.momentum, weight_decay })
-            }
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::train::engine::{Engine, Matrix, Product};
 use crate::train::error::{Error, Result};
 use crate::train::model::{HeadForm, Model};
 use crate::train::pictures::labels_at;
-use crate::train::task::Task;
+use crate::train::task::{LabelSetting, Task};
 use serde::{Deserialize, Serialize};
 use std::format;
 use std::string::String;
@@ -32,7 +32,7 @@ pub struct HoldOut {
     /// Whether the method also learns from the unlabelled pixels of pictures with unseen classes.
     /// If so, pictures with pixels of the classes of a fold are used for training too, those
     /// pixels unlabelled, and only those for measuring are measured. If not, all that show a class
-    /// of the fold are measured. Default no.
+    /// of the fold are measured. In the zero-label setting it is always so. Default no.
     pub transductive: bool,
 }
 
@@ -140,7 +140,9 @@ pub fn choose_gamma<E: Engine<f32>>(
     let mut scores: Vec<Score> = gammas.iter().map(blank).collect();
     for fold in folds {
         let plan = Plan::new(task, settings, fold, &shown)?;
-        let fold_task = Task::new(&plan.roles, task.embeddings, task.features, task.seed)?;
+        let (table, features) = (task.embeddings, task.features);
+        let setting = task.setting();
+        let fold_task = Task::with_setting(&plan.roles, table, features, task.seed, setting)?;
         let model = train(&fold_task.with_pictures(&plan.trained)?)?;
         let confusions = measure(engine, task, &plan, &model, settings.space, &gammas)?;
         for (score, confusion) in scores.iter_mut().zip(&confusions) {
@@ -207,17 +209,19 @@ impl Plan {
         let only_measured = shuffled(task.inductive(), task.seed, MEASURED);
         let count = only_measured.len() / settings.measured_every;
         let only_measured = only_measured.get(..count).unwrap_or_default();
+        let keeps = settings.transductive || task.setting() == LabelSetting::ZeroLabel;
         let (mut trained, mut measured) = (Vec::new(), Vec::new());
         let mut learnt = vec![false; roles.len()];
         for shown in shown {
             let shows_fold = shown.frame.iter().any(|class| fold.contains(class));
             let is_measured = only_measured.contains(&shown.picture);
-            if is_measured || (shows_fold && !settings.transductive) {
+            if is_measured || (shows_fold && !keeps) {
                 measured.push(shown.picture);
                 continue;
             }
             trained.push(shown.picture);
-            for &class in shown.grid.iter().filter(|_| !shows_fold) {
+            let is_learnt = !shows_fold || task.setting() == LabelSetting::ZeroLabel;
+            for &class in shown.grid.iter().filter(|_| is_learnt) {
                 learnt.iter_mut().skip(class).take(1).for_each(|found| *found = true);
             }
         }

@@ -42,6 +42,6 @@ pub use supervised::{Supervised, SupervisedSettings};
 pub use zs_mmd::{Feedback, ZsMmd, ZsMmdSettings};
 pub use zs3::{
     ClassifierSettings, GeneratorSampling, GeneratorSettings, GraphSettings, InitChoice,
-    KernelChoice, Layout, NoiseChoice, OptimiserChoice, Regions, Zs3, Zs3Settings,
+    KernelChoice, Layout, NoiseChoice, Regions, Zs3, Zs3Settings,
 };
 pub use zs5::{Zs5, Zs5Settings};

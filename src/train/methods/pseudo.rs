@@ -6,7 +6,6 @@ use crate::train::engine::{Engine, Matrix};
 use crate::train::error::{Error, Result};
 use crate::train::layers::Linear;
 use crate::train::stage::{Report, Stage, State};
-use crate::train::task::Task;
 use std::vec;
 use std::vec::Vec;
 
@@ -115,12 +114,6 @@ pub(super) struct PseudoStage<'s, 'a, E: Engine<f32>> {
     sums: Vec<(f64, u64)>,
 }
 
-/// Pictures that show unseen classes, ascending.
-pub(super) fn dropped(task: &Task<'_>) -> Vec<usize> {
-    let all = 0..task.features.pictures().len();
-    all.filter(|picture| task.inductive().binary_search(picture).is_err()).collect()
-}
-
 impl<'s, 'a, E: Engine<f32>> PseudoStage<'s, 'a, E> {
     pub(super) fn new(
         zs3: &'s Zs3<'a, E>,
@@ -130,7 +123,7 @@ impl<'s, 'a, E: Engine<f32>> PseudoStage<'s, 'a, E> {
     ) -> Result<PseudoStage<'s, 'a, E>> {
         Ok(PseudoStage {
             prepared: zs3.prepared()?,
-            pictures: dropped(zs3.task),
+            pictures: zs3.task.dropped().to_vec(),
             sums: vec![(0.0, 0); zs3.task.class_count()],
             zs3,
             classifier,

@@ -6,6 +6,7 @@ use crate::train::data::DataSource;
 use crate::train::error::{Error, Result};
 use crate::train::eval::Space;
 use crate::train::methods::HoldOut;
+use crate::train::task::LabelSetting;
 use core::num::NonZeroUsize;
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,9 @@ pub struct ClassesConfig {
     /// `unseen` only: a split says it itself.
     #[serde(default)]
     pub ignored: Vec<String>,
+    /// What becomes of training pictures that show an unseen class.
+    #[serde(default)]
+    pub setting: LabelSetting,
     /// The class that stands for "none of the others" in the bundle; "background" if there is
     /// such a class.
     #[serde(skip_serializing_if = "Option::is_none")]

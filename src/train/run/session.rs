@@ -127,7 +127,9 @@ pub fn session(
     let engine = CpuEngine::new(threads(&config));
     let decoder = config.features.decoder.as_deref().map(read_decoder).transpose()?;
     let features = features(&inputs.pictures, config.features.grid, decoder.as_ref(), engine)?;
-    let task = Task::new(&inputs.roles, &inputs.embeddings, features.as_ref(), config.seed)?;
+    let (roles, setting) = (&inputs.roles, config.classes.setting);
+    let (table, shown) = (&inputs.embeddings, features.as_ref());
+    let task = Task::with_setting(roles, table, shown, config.seed, setting)?;
     let method = entry.build(&engine, &task, &config.method)?;
     if let Some(text) = method.warning() {
         reporter.warning(text);

@@ -12,7 +12,7 @@ mod settings;
 mod sum;
 mod teacher;
 
-pub use settings::{ContrastiveSettings, Form, OptimiserName, Variant};
+pub use settings::{ContrastiveSettings, Form, Variant};
 
 use crate::spec::Decision;
 use crate::train::engine::{Draw, Engine, Matrix};

@@ -1,8 +1,9 @@
 //! Settings of contrastive pre-training and fine-tuning.
 
-use crate::train::engine::{Adam, Contrastive, Denominator, Sgd};
+use crate::train::engine::{Contrastive, Denominator};
 use crate::train::error::{Error, Result};
 use crate::train::layers::{DecoderSettings, Optimiser};
+use crate::train::methods::OptimiserKind;
 use serde::{Deserialize, Serialize};
 use std::borrow::ToOwned;
 use std::format;
@@ -29,16 +30,6 @@ pub enum Form {
     /// That pair and the negative ones; each view's pixels are compared with themselves, and the
     /// losses of both views are added (the published code).
     Google,
-}
-
-/// How parameters are stepped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OptimiserName {
-    /// Adam with decays 0.9 and 0.999.
-    Adam,
-    /// Gradient descent with momentum and weight decay.
-    Sgd,
 }
 
 /// Settings of contrastive pre-training and fine-tuning (methods.md 5).
@@ -75,7 +66,7 @@ pub struct ContrastiveSettings {
     /// 0.007, and 0.03 without pre-training, with SGD.
     pub finetune_rate: f64,
     /// How parameters are stepped. The paper's is SGD.
-    pub optimiser: OptimiserName,
+    pub optimiser: OptimiserKind,
     /// Momentum of SGD: 0 to below 1. The paper's is 0.9.
     pub momentum: f64,
     /// Weight decay of SGD: 0 to 1. The paper's is 4e-5.
@@ -113,7 +104,7 @@ impl Default for ContrastiveSettings {
             pretrain_rate: 1e-3,
             finetune_steps: 800,
             finetune_rate: 1e-3,
-            optimiser: OptimiserName::Adam,
+            optimiser: OptimiserKind::Adam,
             momentum: 0.9,
             weight_decay: 4e-5,
             upsample: 4,
@@ -195,11 +186,7 @@ impl ContrastiveSettings {
 
     /// How parameters are stepped at a learning rate.
     pub(super) fn optimiser(&self, rate: f64) -> Optimiser {
-        let (momentum, weight_decay) = (self.momentum, self.weight_decay);
-        match self.optimiser {
-            OptimiserName::Adam => Optimiser::Adam(Adam { rate, ..Adam::default() }),
-            OptimiserName::Sgd => Optimiser::Sgd(Sgd { rate, momentum, weight_decay }),
-        }
+        self.optimiser.at(rate, self.momentum, self.weight_decay)
     }
 }
 

@@ -14,7 +14,7 @@ mod stage;
 
 pub use edges::{attention_weights, edge_targets};
 pub use loss::{Example, LossSettings, Losses, Parameters, Shapes, losses};
-pub use settings::{EdgeInput, EdgeRule, Episode, SazsSettings, ShapeMode, Solver};
+pub use settings::{EdgeInput, EdgeRule, Episode, SazsSettings, ShapeMode};
 pub use shape::{EdgeMaps, InverseForm, inverse_form_distance, moment_loss};
 
 use super::Scaling;

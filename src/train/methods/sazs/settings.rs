@@ -1,6 +1,7 @@
 //! Settings of SAZS.
 
 use crate::train::error::{Error, Result};
+use crate::train::methods::OptimiserKind;
 use serde::{Deserialize, Serialize};
 use std::format;
 use std::path::PathBuf;
@@ -47,17 +48,6 @@ pub enum ShapeMode {
     Sigmoid,
     /// The published code, whose term is a constant: it is left out.
     Dead,
-}
-
-/// What changes the parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Solver {
-    /// Adam with decays 0.9 and 0.999; [`SazsSettings::momentum`] and
-    /// [`SazsSettings::weight_decay`] say nothing.
-    Adam,
-    /// Stochastic gradient descent: the paper.
-    Sgd,
 }
 
 /// Settings of SAZS (methods.md 6).
@@ -112,12 +102,12 @@ pub struct SazsSettings {
     /// Pictures of a step: at least 1; the paper's is 6.
     pub batch: usize,
     /// What changes the parameters.
-    pub solver: Solver,
+    pub optimiser: OptimiserKind,
     /// Learning rate of the first epoch; it falls as `(1 - epoch / epochs)^0.9`. Above 0.
     pub rate: f64,
-    /// Momentum of [`Solver::Sgd`]: 0 to below 1.
+    /// Momentum of SGD: 0 to below 1.
     pub momentum: f64,
-    /// Weight decay of [`Solver::Sgd`]: 0 or more.
+    /// Weight decay of SGD: 0 or more.
     pub weight_decay: f64,
 }
 
@@ -145,7 +135,7 @@ impl Default for SazsSettings {
             inverse_form: None,
             epochs: 20,
             batch: 6,
-            solver: Solver::Adam,
+            optimiser: OptimiserKind::Adam,
             rate: 1e-3,
             momentum: 0.9,
             weight_decay: 1e-4,

@@ -2,11 +2,11 @@
 
 use super::edges::edge_targets;
 use super::loss::{Example, LossSettings, Losses, Parameters, Shapes, losses};
-use super::settings::{EdgeInput, ShapeMode, Solver};
+use super::settings::{EdgeInput, ShapeMode};
 use super::shape::InverseForm;
 use super::{Sazs, Scaling};
 use crate::math::random::Random;
-use crate::train::engine::{Adam, Draw, Engine, Matrix, Sgd, poly_rate};
+use crate::train::engine::{Draw, Engine, Matrix, poly_rate};
 use crate::train::error::{Error, Result};
 use crate::train::layers::{Linear, LinearGradients, Optimiser};
 use crate::train::methods::order;
@@ -178,11 +178,7 @@ impl<'a, E: Engine<f32>> Training<'a, E> {
         let settings = &self.method.settings;
         let epoch = step / self.steps_per_epoch();
         let rate = poly_rate(settings.rate, epoch, settings.epochs, POWER);
-        let (momentum, weight_decay) = (settings.momentum, settings.weight_decay);
-        match settings.solver {
-            Solver::Adam => Optimiser::Adam(Adam { rate, ..Adam::default() }),
-            Solver::Sgd => Optimiser::Sgd(Sgd { rate, momentum, weight_decay }),
-        }
+        settings.optimiser.at(rate, settings.momentum, settings.weight_decay)
     }
 
     fn loss_settings(&self) -> LossSettings<'_, E::Tensor> {

@@ -338,7 +338,7 @@ impl<E: Engine<f32>> Zs3<'_, E> {
     /// The regions of a picture, and whether they are those of its true labels.
     fn graph_regions(&self, picture: usize) -> Result<(Regions, bool)> {
         let (task, grid) = (self.task, self.task.features.grid());
-        let (Some(truths), Err(_)) = (self.truths, task.inductive().binary_search(&picture)) else {
+        let (Some(truths), Ok(_)) = (self.truths, task.dropped().binary_search(&picture)) else {
             return Ok((Regions::of(&targets(&task.labels(picture)?), grid), false));
         };
         let frame = task.roles.for_evaluation(&truths.labels(picture)?)?;

@@ -177,7 +177,7 @@ fn true_layout<E: Engine<f32>>(
     picture: usize,
 ) -> Result<Composed> {
     let (task, zs3) = (stage.zs3.task, stage.zs3);
-    if task.inductive().binary_search(&picture).is_ok() {
+    if task.dropped().binary_search(&picture).is_err() {
         let classes = classes_of(stage, &task.frame_labels(picture)?)?;
         return Ok(Composed { classes, replaced: Vec::new() });
     }

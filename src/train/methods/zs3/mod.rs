@@ -11,7 +11,7 @@ mod settings;
 pub use graph::Regions;
 pub use settings::{
     ClassifierSettings, GeneratorSampling, GeneratorSettings, GraphSettings, InitChoice,
-    KernelChoice, Layout, NoiseChoice, OptimiserChoice, Zs3Settings,
+    KernelChoice, Layout, NoiseChoice, Zs3Settings,
 };
 
 pub(super) use classify::{ClassifierStage, Plan, PseudoRows};

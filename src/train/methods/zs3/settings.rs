@@ -1,8 +1,9 @@
 //! Settings of ZS3Net.
 
-use crate::train::engine::{Adam, Kernel, Noise, Sgd, poly_rate};
+use crate::train::engine::{Adam, Kernel, Noise, poly_rate};
 use crate::train::error::{Error, Result};
 use crate::train::layers::Optimiser;
+use crate::train::methods::OptimiserKind;
 use serde::{Deserialize, Serialize};
 use std::format;
 
@@ -107,16 +108,6 @@ pub struct GeneratorSettings {
     pub rate: f64,
 }
 
-/// Optimiser of the classifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OptimiserChoice {
-    /// Adam with the usual decays 0.9 and 0.999.
-    Adam,
-    /// Gradient descent with momentum (the published code).
-    Sgd,
-}
-
 /// First weights of the classifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -147,7 +138,7 @@ pub struct ClassifierSettings {
     /// Weight of unseen classes in the loss, above 0; seen ones have 1. Default 1; published 100.
     pub unseen_weight: f32,
     /// Default `adam`; published `sgd`.
-    pub optimiser: OptimiserChoice,
+    pub optimiser: OptimiserKind,
     /// Learning rate at the first step, above 0, then by the poly rule. Default 0.003; published
     /// 0.07.
     pub rate: f64,
@@ -233,7 +224,7 @@ impl Default for ClassifierSettings {
             generated_batch: 1_024,
             balance: 0.25,
             unseen_weight: 1.0,
-            optimiser: OptimiserChoice::Adam,
+            optimiser: OptimiserKind::Adam,
             rate: 0.003,
             poly_power: 0.9,
             momentum: 0.9,
@@ -346,14 +337,7 @@ impl ClassifierSettings {
     /// The optimiser at a step.
     pub(super) fn optimiser_at(&self, step: u64, steps: u64) -> Optimiser {
         let rate = poly_rate(self.rate, step, steps, self.poly_power);
-        match self.optimiser {
-            OptimiserChoice::Adam => Optimiser::Adam(Adam { rate, ..Adam::default() }),
-            OptimiserChoice::Sgd => Optimiser::Sgd(Sgd {
-                rate,
-                momentum: self.momentum,
-                weight_decay: self.weight_decay,
-            }),
-        }
+        self.optimiser.at(rate, self.momentum, self.weight_decay)
     }
 }
 

@@ -38,7 +38,7 @@ mod zs3_graph;
 mod zs3_presets;
 
 use support::{Synthetic, embeddings, roles};
-use zsseg::train::methods::{HoldOut, Ridge, RidgeForm, RidgeSettings, choose_gamma};
+use zsseg::train::methods::{Bag, HoldOut, Ridge, RidgeForm, RidgeSettings, choose_gamma};
 use zsseg::train::{Features, LabelSetting, Task, View, run_method};
 
 #[test]
@@ -66,6 +66,11 @@ fn pictures_with_unseen_classes_stay_in_the_zero_label_setting() {
     assert_eq!(task.inductive(), task.pictures());
     assert_eq!(task.dropped(), [3, 4, 8, 9, 13, 14, 18, 19]);
     assert!((0..20).all(|picture| !task.labels(picture).unwrap().contains(|class| class > 3)));
+    let bag = Bag::collect(&task, task.inductive(), 50, 1).unwrap();
+    assert!(bag.classes[..4].iter().all(|cells| cells.len() == 50));
+    assert!(bag.classes[4..].iter().all(|cells| cells.is_empty()), "hidden");
+    let some = task.with_pictures(&[1, 4, 9, 12]).unwrap();
+    assert_eq!((some.dropped(), some.inductive()), (&[4, 9][..], &[1, 4, 9, 12][..]));
 
     let engine = support::engine();
     let settings = RidgeSettings { form: RidgeForm::Prototypes, ..RidgeSettings::default() };

@@ -306,3 +306,18 @@ fn prototypes_meet_half_way() {
         }
     });
 }
+
+#[test]
+fn decay_makes_weights_small() {
+    world(0.3).with(|task| {
+        let square = |weight_decay: f64| {
+            let descent = Descent { weight_decay, ..short().descent };
+            let settings = SupervisedSettings { descent, ..short() };
+            let method = Supervised::new(&engine(), task, settings).map(|it| run_method(&it));
+            let model = method.unwrap().unwrap();
+            model.head.weights.values().iter().map(|value| value * value).sum::<f32>()
+        };
+        let (free, held) = (square(0.0), square(1.0));
+        assert!(held < 0.5 * free, "{held} {free}");
+    });
+}

@@ -1,6 +1,7 @@
 //! Choosing gamma on seen classes that play unseen ones.
 
-use crate::scores::{World, reason, swapped};
+use crate::altered::swapped;
+use crate::scores::{World, reason};
 use crate::support::{Synthetic, engine};
 use std::cell::RefCell;
 use zsseg::train::data::{Label, Role};

@@ -1,6 +1,7 @@
 //! Ridge regression and the supervised head.
 
-use crate::scores::{World, accuracy, accuracy_among, assert_resumes, reason, same, swapped};
+use crate::altered::swapped;
+use crate::scores::{World, accuracy, accuracy_among, assert_resumes, reason, same};
 use crate::support::{CHANNELS, CLASSES, DIM, Synthetic, engine, roles};
 use zsseg::train::engine::Matrix;
 use zsseg::train::methods::{

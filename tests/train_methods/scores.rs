@@ -1,24 +1,17 @@
 //! What linear models say about made-up pictures, and stages that are put down and taken up.
 
+use crate::altered::{Alter, Altered};
 use crate::support::{GRID, Synthetic, embeddings, engine, roles};
 use zsseg::spec::Stacking;
-use zsseg::train::data::{EmbeddingTable, Label, LabelMap, Roles};
-use zsseg::train::engine::{Engine, Matrix, Product};
-use zsseg::train::{
-    Features, HeadForm, Joined, Method, Model, Pictures, Result, State, Tap, Task, View, labels_at,
-};
+use zsseg::train::data::{EmbeddingTable, Label, Roles};
+use zsseg::train::engine::{Engine, Product};
+use zsseg::train::{Features, HeadForm, Joined, Method, Model, Result, State, Task, labels_at};
 
 /// Everything that a task borrows.
 pub struct World {
-    pub pictures: Relabelled,
+    pub pictures: Altered<Synthetic>,
     pub roles: Roles,
     pub embeddings: EmbeddingTable,
-}
-
-/// Pictures whose labels are told otherwise.
-pub struct Relabelled {
-    pictures: Synthetic,
-    replace: fn(Label) -> Label,
 }
 
 impl World {
@@ -28,7 +21,8 @@ impl World {
 
     /// With other labels in the truth.
     pub fn relabelled(pictures: Synthetic, unseen: &[&str], replace: fn(Label) -> Label) -> World {
-        let pictures = Relabelled { pictures, replace };
+        let alter: Alter = Box::new(move |_, _, label| replace(label));
+        let pictures = Altered { pictures, alter };
         World { pictures, roles: roles(unseen), embeddings: embeddings() }
     }
 
@@ -36,47 +30,6 @@ impl World {
     pub fn with<T>(&self, f: impl FnOnce(&Task<'_>) -> T) -> T {
         let joined = Joined::new(&self.pictures, GRID).unwrap();
         f(&Task::new(&self.roles, &self.embeddings, &joined, 3).unwrap())
-    }
-}
-
-/// A cow for a sheep, and the other way round.
-pub fn swapped(label: Label) -> Label {
-    match label {
-        Label::Class(4) => Label::Class(5),
-        Label::Class(5) => Label::Class(4),
-        other => other,
-    }
-}
-
-impl Pictures for Relabelled {
-    fn len(&self) -> usize {
-        self.pictures.len()
-    }
-
-    fn name(&self, picture: usize) -> &str {
-        self.pictures.name(picture)
-    }
-
-    fn frame(&self) -> [usize; 2] {
-        self.pictures.frame()
-    }
-
-    fn taps(&self) -> &[Tap] {
-        self.pictures.taps()
-    }
-
-    fn views(&self) -> &[View] {
-        self.pictures.views()
-    }
-
-    fn tap(&self, picture: usize, view: usize, tap: usize) -> Result<Matrix<f32>> {
-        self.pictures.tap(picture, view, tap)
-    }
-
-    fn labels(&self, picture: usize) -> Result<LabelMap> {
-        let labels = self.pictures.labels(picture)?;
-        let changed: Vec<Label> = labels.iter().map(self.replace).collect();
-        Ok(LabelMap::new(labels.width(), labels.height(), labels.classes(), &changed)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! SPNet's projection.
 
-use crate::scores::{World, accuracy_among, assert_resumes, same, swapped};
+use crate::altered::swapped;
+use crate::scores::{World, accuracy_among, assert_resumes, same};
 use crate::support::{CHANNELS, CLASSES, DIM, Synthetic, engine};
 use zsseg::spec::Stacking;
 use zsseg::train::methods::{Descent, OptimiserKind, ScoreSpace, SpNet, SpNetHead, SpNetSettings};

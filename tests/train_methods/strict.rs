@@ -1,6 +1,7 @@
 //! STRICT: views, their agreement, and rounds.
 
-use crate::scores::{World, accuracy, assert_resumes, reason, same, states, swapped};
+use crate::altered::swapped;
+use crate::scores::{World, accuracy, assert_resumes, reason, same, states};
 use crate::support::{CHANNELS, DIM, Synthetic, engine, normal};
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_assert_eq, proptest};
 use zsseg::train::data::{Label, LabelMap};

@@ -117,11 +117,11 @@ pub fn default_folds(task: &Task<'_>, most: usize, without: &[String]) -> Result
 /// truly unseen class), and its model is measured on pictures that it did not learn from. Seen
 /// classes that no training picture is left of sit the fold out.
 ///
-/// Costs a training per fold. Models with a decoder cannot be measured here.
+/// Costs a training per fold. Models with a decoder or an alignment cannot be measured here.
 ///
 /// # Errors
 /// [`Error::Config`] for settings out of their range, without a fold, for a fold of other than
-/// seen classes or none that is measured, and for a model with a decoder; those of `train`.
+/// seen classes or none that is measured, and for a model with a decoder or an alignment; those of `train`.
 pub fn choose_gamma<E: Engine<f32>>(
     engine: &E,
     task: &Task<'_>,
@@ -250,8 +250,9 @@ fn measure<E: Engine<f32>>(
     space: ScoreSpace,
     gammas: &[f32],
 ) -> Result<Vec<Confusion>> {
-    if model.decoder.is_some() {
-        return Err(Error::config("gamma cannot be chosen here for a head with a decoder"));
+    if model.decoder.is_some() || model.alignment.is_some() {
+        let reason = "gamma cannot be chosen for a head with layers of its own before it";
+        return Err(Error::config(reason));
     }
     let mut confusions = vec![Confusion::new(task.class_count()); gammas.len()];
     for &picture in &plan.measured {

@@ -77,7 +77,9 @@ fn pictures_with_unseen_classes_stay_in_the_zero_label_setting() {
     let train = |task: &Task<'_>| run_method(&Ridge::new(&engine, task, settings.clone())?);
     assert_eq!(train(&task).unwrap().classes, [0, 1, 2, 3, 4, 5]);
     let hold_out = HoldOut { gammas: vec![0.0, 0.5], ..HoldOut::default() };
-    let choice = choose_gamma(&engine, &task, &hold_out, &[vec![1, 2]], &train).unwrap();
+    let choice =
+        choose_gamma(&engine, &task, &hold_out, &[vec![1, 2]], &train(&task).unwrap(), &train)
+            .unwrap();
     assert!(choice.scores.iter().all(|score| score.folds[0][0] > 0.15), "{:?}", choice.scores);
 }
 

@@ -51,14 +51,39 @@ impl Model {
         grid: [usize; 2],
         engine: CpuEngine,
     ) -> Result<Box<dyn Features + 'a>> {
-        let features: Box<dyn Features + 'a> = match &self.decoder {
+        let joined: Box<dyn Features + 'a> = match &self.decoder {
             Some(decoder) => Box::new(Decoded::new(pictures, decoder, engine)?),
             None => Box::new(Joined::new(pictures, grid)?),
         };
-        Ok(match &self.alignment {
+        Ok(self.aligned(joined, engine))
+    }
+
+    /// What the head works on: `features`, or what the model's own decoder makes of their
+    /// pictures, and the alignment if there is one.
+    ///
+    /// # Errors
+    /// As [`Model::features`].
+    pub fn features_from<'a>(
+        &'a self,
+        features: &'a dyn Features,
+        engine: CpuEngine,
+    ) -> Result<Box<dyn Features + 'a>> {
+        let decoded: Box<dyn Features + 'a> = match &self.decoder {
+            Some(decoder) => Box::new(Decoded::new(features.pictures(), decoder, engine)?),
+            None => Box::new(features),
+        };
+        Ok(self.aligned(decoded, engine))
+    }
+
+    fn aligned<'a>(
+        &'a self,
+        features: Box<dyn Features + 'a>,
+        engine: CpuEngine,
+    ) -> Box<dyn Features + 'a> {
+        match &self.alignment {
             Some(alignment) => Box::new(Aligned::new(features, alignment, engine)),
             None => features,
-        })
+        }
     }
 }
 

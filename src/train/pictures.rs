@@ -110,6 +110,24 @@ pub trait Features: Sync {
     fn rows(&self, picture: usize, view: usize) -> Result<Matrix<f32>>;
 }
 
+impl<F: Features + ?Sized> Features for &F {
+    fn grid(&self) -> [usize; 2] {
+        (**self).grid()
+    }
+
+    fn channels(&self) -> usize {
+        (**self).channels()
+    }
+
+    fn pictures(&self) -> &dyn Pictures {
+        (**self).pictures()
+    }
+
+    fn rows(&self, picture: usize, view: usize) -> Result<Matrix<f32>> {
+        (**self).rows(picture, view)
+    }
+}
+
 /// Labels at a grid: the nearest pixel of the frame (torch's rule, methods.md 2.3).
 ///
 /// # Errors

@@ -28,7 +28,7 @@ pub use bag::Bag;
 pub use codistill::{Codistill, CodistillSettings, Codistilled, Distance};
 pub use contrastive::{ContrastiveSettings, ContrastiveTraining};
 pub use descent::{Descent, OptimiserKind};
-pub use hold_out::{Choice, HoldOut, Score, choose_gamma, default_folds};
+pub use hold_out::{Carry, Choice, HoldOut, Score, choose_gamma, default_folds};
 pub use linear_model::{Calibration, ScoreSpace, row_projection};
 pub use mask_distill::{MaskDistill, MaskDistillSettings};
 pub use pseudo::{PseudoLabel, PseudoLabeler, candidates};

@@ -139,7 +139,6 @@ pub fn session(
     let essential = config.essential().text()?;
     let print = fingerprint(&format!("{}\n{essential}", request.method));
     let mut trained = train(method.as_ref(), &folder, &print, &config.checkpoints, reporter)?;
-    give_decoder(&mut trained.model, decoder.clone())?;
     let hold_out = match &config.hold_out {
         None => None,
         Some(asked) => {
@@ -147,11 +146,13 @@ pub fn session(
                 |task: &Task<'_>| run_method(entry.build(&engine, task, &config.method)?.as_ref());
             let without: Vec<String> = inputs.background.iter().cloned().collect();
             let folds = default_folds(&task, asked.folds, &without)?;
-            let choice = choose_gamma(&engine, &task, &asked.measure, &folds, &build)?;
+            let choice =
+                choose_gamma(&engine, &task, &asked.measure, &folds, &trained.model, &build)?;
             trained.model.decision = choice.calibration.decision()?;
             Some(choice)
         }
     };
+    give_decoder(&mut trained.model, decoder.clone())?;
     let names = inputs.classes.names();
     let model = folder.write("model.safetensors", &encode_model(&trained.model, names)?)?;
     let bundle = inputs.bundle(&config, &trained.model, &folder)?;

@@ -3,10 +3,11 @@
 use crate::altered::{Altered, swapped};
 use crate::support::{GRID, Synthetic, embeddings, engine, roles};
 use crate::zs3::{UNSEEN, brief, found, numbers, resuming_is_not_stopping, settings, train};
+use zsseg::train::data::Label;
 use zsseg::train::engine::{Engine, Kernel, Matrix, Mmd, MmdGroup, Noise};
 use zsseg::train::methods::{
-    Feedback, PseudoLabel, PseudoLabeler, Zs3Settings, Zs5, Zs5Settings, ZsMmd, ZsMmdSettings,
-    candidates,
+    Candidates, Feedback, PseudoLabel, PseudoLabeler, Zs3Settings, Zs5, Zs5Settings, ZsMmd,
+    ZsMmdSettings, candidates,
 };
 use zsseg::train::{Joined, Method, Task, View, run_method};
 
@@ -81,14 +82,27 @@ fn the_surest_of_a_picture_are_kept() {
 }
 
 #[test]
-fn candidates_are_cells_whose_best_class_is_unseen() {
-    let rows = [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0], [0.0, 1.0, 2.0], [0.0, f32::NAN, 2.0]];
-    let logits = Matrix::new([4, 3], rows.concat()).unwrap();
-    let found = candidates(&logits, &[1, 4, 7], &[4, 7], &[true, true, false, true]);
-    let [only] = found.as_slice() else { panic!("{found:?}") };
-    let confidence = 2f32.exp() / (2f32.exp() + 1f32.exp() + 1.0);
-    assert_eq!((only.cell, only.class), (1, 7));
-    assert!((only.confidence - confidence).abs() < 1e-6);
+fn a_cell_is_a_candidate_for_what_it_can_be() {
+    let nan = f32::NAN;
+    let rows =
+        [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0], [0.0, 2.0, 1.0], [0.0, 1.0, 2.0], [0.0, nan, 2.0]];
+    let logits = Matrix::new([5, 3], rows.concat()).unwrap();
+    let labels =
+        [Label::Unlabelled, Label::Unlabelled, Label::Class(1), Label::Void, Label::Unlabelled];
+    let of = |rule| {
+        let found = candidates(rule, &logits, &[1, 4, 7], &[4, 7], &labels);
+        let [e1, e2] = [1f32, 2.0].map(f32::exp);
+        for label in &found {
+            let sum = if rule == Candidates::Unlabelled { e1 } else { e1 + 1.0 };
+            let sum = if label.cell == 0 { 1.0 + e1 } else { sum + e2 };
+            let most = if label.cell == 0 { e1 } else { e2 };
+            assert!((label.confidence - most / sum).abs() < 1e-6, "{label:?}");
+        }
+        found.iter().map(|label| (label.cell, label.class)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Candidates::Unlabelled), [(0, 4), (1, 7)]);
+    assert_eq!(of(Candidates::UnlabelledWinners), [(1, 7)]);
+    assert_eq!(of(Candidates::Winners), [(1, 7), (2, 4), (3, 7)]);
 }
 
 /// Means of three seeds: ZS3Net 0.52 of the unseen cells, ZS5Net 0.65, ZS-MMD 1.0 (its feedback
@@ -121,7 +135,8 @@ fn every_stage_can_be_stopped() {
     let (joined, roles, table) = (pictures.joined(), roles(&UNSEEN), embeddings());
     let task = Task::new(&roles, &table, &joined, 3).unwrap();
     let engine = engine();
-    let one = Zs5::new(&engine, &task, Zs5Settings { only_unlabelled: false, ..brief_zs5() });
+    let one =
+        Zs5::new(&engine, &task, Zs5Settings { candidates: Candidates::Winners, ..brief_zs5() });
     resuming_is_not_stopping(&one.unwrap());
     for feedback in [Feedback::Drawn, Feedback::All] {
         let method = ZsMmd::new(&engine, &task, brief_zs_mmd(feedback)).unwrap();

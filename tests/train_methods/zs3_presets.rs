@@ -1,8 +1,8 @@
 //! Preset files of ZS3Net, ZS5Net and ZS-MMD.
 
 use zsseg::train::methods::{
-    GeneratorSampling, GraphSettings, InitChoice, KernelChoice, Layout, OptimiserKind, Zs3Settings,
-    Zs5Settings, ZsMmdSettings,
+    Candidates, GeneratorSampling, GraphSettings, InitChoice, KernelChoice, Layout, OptimiserKind,
+    Zs3Settings, Zs5Settings, ZsMmdSettings,
 };
 
 macro_rules! preset {
@@ -58,7 +58,8 @@ fn published_presets_are_the_published_settings() {
     let zs5: Zs5Settings = toml::from_str(preset!("zs5net-paper")).unwrap();
     zs5.check().unwrap();
     assert_eq!(zs5.zs3, zs3);
-    assert!(!zs5.only_unlabelled && zs5.percent == 25.0);
+    assert_eq!((zs5.candidates, zs5.percent), (Candidates::Winners, 25.0));
+    assert!(zs5.generated && zs5.rounds == 1);
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub use descent::{Descent, OptimiserKind};
 pub use hold_out::{Carry, Choice, HoldOut, Score, choose_gamma, default_folds};
 pub use linear_model::{Calibration, ScoreSpace, row_projection};
 pub use mask_distill::{MaskDistill, MaskDistillSettings};
-pub use pseudo::{PseudoLabel, PseudoLabeler, candidates};
+pub use pseudo::{Candidates, PseudoLabel, PseudoLabeler, candidates};
 pub use registry::{Build, Entry, Preset, Presets, Registry};
 pub use ridge::{Ridge, RidgeForm, RidgeSettings};
 pub use sazs::{Sazs, SazsSettings};

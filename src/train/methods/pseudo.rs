@@ -2,12 +2,34 @@
 //! (methods.md 2.8 and 4.1).
 
 use super::zs3::{Prepared, PseudoRows, Purpose, Zs3, draw_at, shares};
+use crate::train::data::Label;
 use crate::train::engine::{Engine, Matrix};
 use crate::train::error::{Error, Result};
 use crate::train::layers::Linear;
 use crate::train::stage::{Report, Stage, State};
+use serde::{Deserialize, Serialize};
 use std::vec;
 use std::vec::Vec;
+
+/// Which cells of a picture with unseen classes may get a pseudo-label, and which one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Candidates {
+    /// Every cell without a label, the best unseen class of it. All seen classes being labelled,
+    /// it can show no other.
+    #[default]
+    Unlabelled,
+    /// Cells without a label whose best class of all is an unseen one.
+    UnlabelledWinners,
+    /// All cells whose best class of all is an unseen one: as published for ZS5Net.
+    Winners,
+}
+
+impl Candidates {
+    fn may_have(self, label: Label) -> bool {
+        self == Candidates::Winners || label == Label::Unlabelled
+    }
+}
 
 /// Which guesses of a model count.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,7 +47,7 @@ pub struct PseudoLabel {
     pub cell: usize,
     /// The unseen class, by its number in the data set.
     pub class: usize,
-    /// Probability of the class by the softmax over all classes.
+    /// Probability of the class by the softmax over all classes that it could be.
     pub confidence: f32,
 }
 
@@ -71,23 +93,30 @@ impl PseudoLabeler {
     }
 }
 
-/// Cells whose best class of all is an unseen one, in their order. `logits` are `[cells, classes]`
-/// of `classes`; cells that are not `eligible` and logits that are not finite are passed over.
+/// The candidates of a picture, in the order of cells. `logits` are `[cells, classes]` of
+/// `classes`, `labels` what is known of the cells; cells with logits that are not finite are
+/// passed over.
 pub fn candidates(
+    rule: Candidates,
     logits: &Matrix<f32>,
     classes: &[usize],
     unseen: &[usize],
-    eligible: &[bool],
+    labels: &[Label],
 ) -> Vec<PseudoLabel> {
+    let is_open = |class| rule != Candidates::Unlabelled || unseen.contains(&class);
     let mut found = Vec::new();
-    for (cell, (logits, eligible)) in logits.rows().zip(eligible).enumerate() {
+    for (cell, (logits, label)) in logits.rows().zip(labels).enumerate() {
+        let open = logits.iter().zip(classes).filter(|(_, class)| is_open(**class));
         let first = (f32::NEG_INFINITY, usize::MAX);
-        let best = logits.iter().zip(classes).fold(first, |best, (logit, class)| {
-            if *logit > best.0 { (*logit, *class) } else { best }
-        });
-        let sum: f32 = logits.iter().map(|logit| libm::expf(logit - best.0)).sum();
+        let best = open.clone().fold(
+            first,
+            |best, (logit, class)| {
+                if *logit > best.0 { (*logit, *class) } else { best }
+            },
+        );
+        let sum: f32 = open.map(|(logit, _)| libm::expf(logit - best.0)).sum();
         let confidence = 1.0 / sum;
-        if *eligible && unseen.contains(&best.1) && confidence.is_finite() {
+        if rule.may_have(*label) && unseen.contains(&best.1) && confidence.is_finite() {
             found.push(PseudoLabel { cell, class: best.1, confidence });
         }
     }
@@ -105,7 +134,7 @@ pub(super) struct PseudoStage<'s, 'a, E: Engine<f32>> {
     prepared: &'s Prepared,
     classifier: Linear<E::Tensor>,
     labeler: PseudoLabeler,
-    only_unlabelled: bool,
+    rule: Candidates,
     pictures: Vec<usize>,
     /// Picture, cell and class of each, one after the other.
     cells: Vec<u64>,
@@ -119,7 +148,7 @@ impl<'s, 'a, E: Engine<f32>> PseudoStage<'s, 'a, E> {
         zs3: &'s Zs3<'a, E>,
         classifier: Linear<E::Tensor>,
         labeler: PseudoLabeler,
-        only_unlabelled: bool,
+        rule: Candidates,
     ) -> Result<PseudoStage<'s, 'a, E>> {
         Ok(PseudoStage {
             prepared: zs3.prepared()?,
@@ -128,7 +157,7 @@ impl<'s, 'a, E: Engine<f32>> PseudoStage<'s, 'a, E> {
             zs3,
             classifier,
             labeler,
-            only_unlabelled,
+            rule,
             cells: Vec::new(),
             confidences: Vec::new(),
         })
@@ -141,7 +170,6 @@ impl<E: Engine<f32>> Stage for PseudoStage<'_, '_, E> {
     }
 
     fn step(&mut self, step: u64) -> Result<Report> {
-        use crate::train::data::Label;
         let (task, engine) = (self.zs3.task, self.zs3.engine);
         let picture = self.pictures.get(step as usize).copied();
         let picture = picture.ok_or_else(|| Error::config("a step without a picture"))?;
@@ -149,9 +177,9 @@ impl<E: Engine<f32>> Stage for PseudoStage<'_, '_, E> {
         let rows = engine.upload(rows.shape(), rows.values())?;
         let logits = self.zs3.matrix(&self.classifier.forward(engine, &rows)?)?;
         let labels = task.labels(picture)?;
-        let fits = |label| !self.only_unlabelled || label == Label::Unlabelled;
-        let eligible: Vec<bool> = labels.iter().map(fits).collect();
-        let found = candidates(&logits, &self.zs3.classes(), &task.unseen(), &eligible);
+        let labels: Vec<Label> = labels.iter().collect();
+        let (classes, unseen) = (self.zs3.classes(), task.unseen());
+        let found = candidates(self.rule, &logits, &classes, &unseen, &labels);
         for label in &found {
             if let Some(sum) = self.sums.get_mut(label.class) {
                 *sum = (sum.0 + f64::from(label.confidence), sum.1 + 1);
@@ -194,6 +222,12 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Whether each of these classes has a pseudo-label.
+    pub(super) fn has_all(&self, classes: &[usize]) -> bool {
+        let has = |class: &usize| self.labels.iter().any(|(_, label)| label.class == *class);
+        classes.iter().all(has)
+    }
+
     pub(super) fn of(state: &State, classes: usize) -> Result<Found> {
         let cells = state.get_numbers(CELLS)?;
         let confidences = state.get_shaped(CONFIDENCE, [cells.len() / 3, 1])?;

@@ -1,6 +1,6 @@
 //! ZS5Net: ZS3Net, then self-training on pictures that show unseen classes (methods.md 2.8).
 
-use super::pseudo::{Found, PseudoLabeler, PseudoStage};
+use super::pseudo::{Candidates, Found, PseudoLabeler, PseudoStage};
 use super::zs3::{ClassifierStage, Layout, Part, Plan, Zs3, Zs3Settings, require};
 use crate::train::engine::Engine;
 use crate::train::error::{Error, Result};
@@ -20,13 +20,12 @@ use std::vec::Vec;
 #[serde(deny_unknown_fields, default)]
 pub struct Zs5Settings {
     /// Of each picture's candidates the share in percent that becomes pseudo-labels, above 0 to
-    /// 100. Published 25 on VOC (default) and 75 on Context.
+    /// 100. Published 25 on VOC and 75 on Context. Default 75.
     pub percent: f64,
-    /// Whether only cells without a label are candidates, rather than all cells of the picture.
-    /// Default true.
-    pub only_unlabelled: bool,
+    /// What may become one. Published `winners`, default `unlabelled`.
+    pub candidates: Candidates,
     /// How often pseudo-labels are made and the classifier is trained on them; 1 or more.
-    /// Published and default 1.
+    /// Published 1, default 2.
     pub rounds: u32,
     /// Pseudo-labelled cells that are kept of each class, 1 or more. Default 8,000.
     pub limit: usize,
@@ -34,8 +33,8 @@ pub struct Zs5Settings {
     pub steps: u64,
     /// Pseudo-labelled cells per step, 1 or more. Default 512.
     pub batch: usize,
-    /// Whether generated features are used beside them. Default true; without, a class that no
-    /// pseudo-label has is forgotten.
+    /// Whether generated features are used beside them. Published yes, default no: they are so
+    /// only while a class has no pseudo-label.
     pub generated: bool,
     /// The training before.
     pub zs3: Zs3Settings,
@@ -44,13 +43,13 @@ pub struct Zs5Settings {
 impl Default for Zs5Settings {
     fn default() -> Zs5Settings {
         Zs5Settings {
-            percent: 25.0,
-            only_unlabelled: true,
-            rounds: 1,
+            percent: 75.0,
+            candidates: Candidates::Unlabelled,
+            rounds: 2,
             limit: 8_000,
             steps: 1_000,
             batch: 512,
-            generated: true,
+            generated: false,
             zs3: Zs3Settings::default(),
         }
     }
@@ -111,7 +110,7 @@ impl<'a, E: Engine<f32>> Zs5<'a, E> {
         let before = before.ok_or_else(|| Error::config("a classifier's stage comes first"))?;
         let labeler = PseudoLabeler::top_percent_per_image(self.settings.percent)?;
         let classifier = self.zs3.classifier(before)?;
-        PseudoStage::new(&self.zs3, classifier, labeler, self.settings.only_unlabelled)
+        PseudoStage::new(&self.zs3, classifier, labeler, self.settings.candidates)
     }
 
     fn retraining<'s>(
@@ -127,7 +126,8 @@ impl<'a, E: Engine<f32>> Zs5<'a, E> {
         let found = Found::of(found, zs3.task.class_count())?;
         let (limit, batch) = (self.settings.limit, self.settings.batch);
         let (pseudo, _) = found.rows(zs3, stage as u32, limit, batch)?;
-        let generator = zs3.state_of(Part::Generator, done).filter(|_| self.settings.generated);
+        let is_generated = self.settings.generated || !found.has_all(&zs3.task.unseen());
+        let generator = zs3.state_of(Part::Generator, done).filter(|_| is_generated);
         let layer = zs3.classifier(before)?;
         let weights = [layer.weight.value(), layer.bias.value()].map(|tensor| zs3.matrix(tensor));
         let [weight, bias] = weights;

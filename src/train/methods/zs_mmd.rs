@@ -3,7 +3,7 @@
 //! generator. **A reconstruction**: only the abstract was at hand, and everything but the idea is
 //! this library's (methods.md 4).
 
-use super::pseudo::{Found, PseudoLabeler, PseudoStage};
+use super::pseudo::{Candidates, Found, PseudoLabeler, PseudoStage};
 use super::zs3::{
     ClassifierStage, Compared, GeneratorStage, Layout, Part, Plan, Purpose, Zs3, Zs3Settings,
     draw_at, finite, pick, require, shares,
@@ -39,9 +39,8 @@ pub struct ZsMmdSettings {
     pub rounds: u32,
     /// Least confidence of a pseudo-feature, 0 to 1. Default 0.8; 0.5 to 0.95 are sensible.
     pub threshold: f32,
-    /// Whether only cells without a label are candidates, rather than all cells of the pictures
-    /// that show unseen classes. Default true.
-    pub only_unlabelled: bool,
+    /// What may become a pseudo-feature. Default `unlabelled`.
+    pub candidates: Candidates,
     /// A class with fewer pseudo-features takes no part in a round. Default 32.
     pub least_cells: usize,
     /// How pseudo-features enter a step. Default `drawn`.
@@ -74,7 +73,7 @@ impl Default for ZsMmdSettings {
         ZsMmdSettings {
             rounds: 3,
             threshold: 0.8,
-            only_unlabelled: true,
+            candidates: Candidates::Unlabelled,
             least_cells: 32,
             feedback: Feedback::Drawn,
             batch: 128,
@@ -334,8 +333,8 @@ impl<E: Engine<f32>> Method for ZsMmd<'_, E> {
             0 => {
                 let classifier = self.zs3.averaged(self.before(stage, 1, done)?)?;
                 let labeler = PseudoLabeler::threshold(self.settings.threshold)?;
-                let only = self.settings.only_unlabelled;
-                Box::new(PseudoStage::new(&self.zs3, classifier, labeler, only)?)
+                let rule = self.settings.candidates;
+                Box::new(PseudoStage::new(&self.zs3, classifier, labeler, rule)?)
             }
             1 => Box::new(self.feedback(stage, done)?),
             _ => Box::new(self.classifier(stage, done)?),

@@ -62,7 +62,7 @@ impl Default for StrictSettings {
     fn default() -> StrictSettings {
         StrictSettings {
             spnet: SpNetSettings::default(),
-            descent: Descent::default(),
+            descent: Descent { steps: 600, ..Descent::default() },
             rounds: 2,
             pictures_per_step: 8,
             views: 0,

@@ -1,7 +1,7 @@
 //! ZS3Net on made-up pictures.
 
 use crate::altered::{self, Altered};
-use crate::support::{CLASSES, DIM, Synthetic, embeddings, engine, roles};
+use crate::support::{CLASSES, DIM, Synthetic, embeddings, engine, normal, roles};
 use zsseg::train::data::{EmbeddingTable, Label};
 use zsseg::train::engine::{Engine, Matrix, Product};
 use zsseg::train::methods::{
@@ -36,6 +36,13 @@ pub fn settings() -> Zs3Settings {
         },
         ..Zs3Settings::default()
     }
+}
+
+/// The same with noise as published.
+fn uniform() -> Zs3Settings {
+    let mut uniform = settings();
+    uniform.generator.noise = NoiseChoice::Uniform;
+    uniform
 }
 
 /// Share of the cells of seen and of unseen classes, the mean over classes, that a model finds
@@ -139,28 +146,32 @@ pub fn numbers(model: &Model) -> Vec<f32> {
     all.flat_map(|matrix: &Matrix<f32>| matrix.values()).copied().collect()
 }
 
-/// Chance is 0.17. Three seeds gave 0.44 to 0.63, and 0 with the names exchanged.
+/// Chance is 0.17. Three seeds gave 0.50 to 0.72 with residuals, 0.44 to 0.65 with uniform noise,
+/// and 0 with the names exchanged.
 #[test]
 fn unseen_classes_are_found_by_their_names() {
     let test = Synthetic::new(30, 0.3, &[View::PLAIN], 2);
-    for seed in 0..3 {
-        let [seen, unseen] = found(&train(&settings(), &embeddings(), seed), &test);
+    for (settings, seed) in
+        [settings(), uniform()].iter().flat_map(|one| [(one, 0), (one, 1), (one, 2)])
+    {
+        let [seen, unseen] = found(&train(settings, &embeddings(), seed), &test);
+        let [_, wrong] = found(&train(settings, &swapped(), seed), &test);
         assert!(seen > 0.85 && unseen > 0.33, "seed {seed}: {seen} {unseen}");
-        let [_, wrong] = found(&train(&settings(), &swapped(), seed), &test);
         assert!(wrong < 0.1, "seed {seed}: {wrong}");
     }
 }
 
-/// Three seeds gave 0.39 to 0.65.
+/// With uniform noise, where they gave 0.40 to 0.50. With residuals the few steps of the upsampled
+/// layout gave 0.22.
 #[test]
 fn layouts_and_graphs_find_unseen_classes() {
     let test = Synthetic::new(30, 0.3, &[View::PLAIN], 2);
-    let mut upsampled = Zs3Settings { layout: Layout::Synthetic, ..settings() };
+    let mut upsampled = Zs3Settings { layout: Layout::Synthetic, ..uniform() };
     upsampled.classifier.upsample = true;
     upsampled.classifier.pictures_per_step = 2;
-    let mut graph = Zs3Settings { graph: Some(GraphSettings::default()), ..settings() };
+    let mut graph = Zs3Settings { graph: Some(GraphSettings::default()), ..uniform() };
     graph.graph.as_mut().unwrap().steps = 300;
-    let synthetic = Zs3Settings { layout: Layout::Synthetic, ..settings() };
+    let synthetic = Zs3Settings { layout: Layout::Synthetic, ..uniform() };
     for (name, settings) in [("upsampled", upsampled), ("graph", graph), ("synthetic", synthetic)] {
         let [seen, unseen] = found(&train(&settings, &embeddings(), 0), &test);
         assert!(seen > 0.85 && unseen > 0.3, "{name}: {seen} {unseen}");
@@ -188,7 +199,9 @@ fn every_way_of_training_can_be_stopped() {
     published.classifier.upsample = true;
     published.classifier.ce_batch_average = true;
     published.layout = Layout::Synthetic;
-    for settings in [brief(), graph.clone(), published.clone()] {
+    let mut uniform = brief();
+    uniform.generator.noise = NoiseChoice::Uniform;
+    for settings in [brief(), uniform, graph.clone(), published.clone()] {
         resuming_is_not_stopping(&Zs3::new(&engine, &task, settings).unwrap());
     }
     published.layout = Layout::GtMap;
@@ -280,20 +293,8 @@ fn the_model_is_in_terms_of_features_as_they_are() {
     assert_eq!(model.seen, [true, true, true, true, false, false]);
     let parts = model.generator.unwrap();
     let [mean, deviation] = model.statistics.unwrap();
-    let table = embeddings();
     for class in 0..4 {
-        let input: Vec<f32> = table.values()[class * DIM..(class + 1) * DIM]
-            .iter()
-            .copied()
-            .chain([0.5; DIM])
-            .collect();
-        let input = Matrix::new([1, 2 * DIM], input).unwrap();
-        let engine = engine();
-        let mut hidden = engine.product(Product::Nt, &input, &parts.w1, Some(&parts.b1)).unwrap();
-        for value in hidden.values_mut() {
-            *value = value.max(*value * parts.slope);
-        }
-        let made = engine.product(Product::Nt, &hidden, &parts.w2, Some(&parts.b2)).unwrap();
+        let made = made(&parts, class, &Matrix::zeros([1, DIM]).unwrap());
         let wanted = mean.row(class).unwrap();
         let error: f32 = made.values().iter().zip(wanted).map(|(a, b)| (a - b).powi(2)).sum();
         let size: f32 = wanted.iter().map(|value| value * value).sum();
@@ -305,6 +306,63 @@ fn the_model_is_in_terms_of_features_as_they_are() {
     }
 }
 
+/// Features of a class that the generator of a model makes with such noise.
+fn made(parts: &GeneratorParts, class: usize, noise: &Matrix<f32>) -> Matrix<f32> {
+    let embedding = &embeddings().values()[class * DIM..(class + 1) * DIM].to_vec();
+    let rows = noise.rows().flat_map(|noise| [embedding, noise].concat());
+    let input = Matrix::new([noise.shape()[0], DIM + noise.shape()[1]], rows.collect()).unwrap();
+    let engine = engine();
+    let mut hidden = engine.product(Product::Nt, &input, &parts.w1, Some(&parts.b1)).unwrap();
+    for value in hidden.values_mut() {
+        *value = value.max(*value * parts.slope);
+    }
+    engine.product(Product::Nt, &hidden, &parts.w2, Some(&parts.b2)).unwrap()
+}
+
+/// The noise of the pictures' features has deviation 0.3 in every channel, and the channels do not
+/// go together. 800 residuals estimate a deviation within 0.0075 and a product within 0.0032.
+#[test]
+fn residuals_give_the_generator_of_the_model_the_spread_of_real_features() {
+    const NOISE: usize = 800;
+    let mut settings = settings();
+    settings.generator.noise_size = NOISE;
+    assert_eq!(settings.generator.noise, NoiseChoice::Residual);
+    let model = train(&settings, &embeddings(), 0);
+    let parts = model.generator.unwrap();
+    assert!(parts.normal_noise && parts.w1.shape() == [32 + NOISE, DIM + NOISE]);
+    let still = made(&parts, 4, &Matrix::zeros([1, NOISE]).unwrap());
+    let moved = made(&parts, 4, &normal([4_000, NOISE], 3, 0));
+    let moved: Vec<Vec<f32>> = moved
+        .rows()
+        .map(|row| row.iter().zip(still.values()).map(|(one, mean)| one - mean).collect())
+        .collect();
+    let mean = |number: &dyn Fn(&Vec<f32>) -> f32| {
+        moved.iter().map(|row| f64::from(number(row))).sum::<f64>() / moved.len() as f64
+    };
+    for channel in 0..still.values().len() {
+        let shift = mean(&|row| row[channel]);
+        let variance = mean(&|row| row[channel] * row[channel]);
+        assert!(shift.abs() < 0.03, "channel {channel} has mean {shift}");
+        assert!((variance.sqrt() - 0.3).abs() < 0.035, "channel {channel}: {variance}");
+        for other in 0..channel {
+            let product = mean(&|row| row[channel] * row[other]);
+            assert!(product.abs() < 0.02, "channels {channel} and {other}: {product}");
+        }
+    }
+}
+
+#[test]
+fn weight_decay_makes_rows_shorter_with_adam() {
+    let square = |decay: f64| {
+        let mut settings = settings();
+        settings.classifier.weight_decay = decay;
+        let model = train(&settings, &embeddings(), 0);
+        model.head.weights.values().iter().map(|value| value * value).sum::<f32>()
+    };
+    let [none, some, more] = [0.0, 0.01, 0.1].map(square);
+    assert!(some < 0.8 * none && more < 0.5 * some, "{none} {some} {more}");
+}
+
 #[test]
 fn settings_out_of_range_are_refused() {
     let pictures = Synthetic::new(10, 0.3, &[View::PLAIN], 1);
@@ -312,7 +370,7 @@ fn settings_out_of_range_are_refused() {
     let task = Task::new(&roles, &table, &joined, 3).unwrap();
     let engine = engine();
     type Change = fn(&mut Zs3Settings);
-    let changes: [(&str, Change); 12] = [
+    let changes: [(&str, Change); 14] = [
         ("bag_limit", |settings| settings.bag_limit = 0),
         ("generator.steps", |settings| settings.generator.steps = 0),
         ("generator.batch", |settings| settings.generator.batch = 1),
@@ -320,7 +378,12 @@ fn settings_out_of_range_are_refused() {
         ("generator.dropout", |settings| settings.generator.dropout = f64::NAN),
         ("generator.rate", |settings| settings.generator.rate = f64::INFINITY),
         ("generator.relu", |settings| settings.generator.relu = true),
+        ("generator.relu", |settings| {
+            settings.standardise = false;
+            settings.generator.relu = true;
+        }),
         ("classifier.steps", |settings| settings.classifier.steps = 0),
+        ("classifier.weight_decay", |settings| settings.classifier.weight_decay = -1.0),
         ("classifier.unseen_weight", |settings| settings.classifier.unseen_weight = 0.0),
         ("classifier.unseen_share", |settings| settings.classifier.unseen_share = 1.5),
         ("classifier.rate", |settings| settings.classifier.rate = -1.0),

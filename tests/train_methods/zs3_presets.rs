@@ -1,8 +1,8 @@
 //! Preset files of ZS3Net, ZS5Net and ZS-MMD.
 
 use zsseg::train::methods::{
-    Candidates, GeneratorSampling, GraphSettings, InitChoice, KernelChoice, Layout, OptimiserKind,
-    Zs3Settings, Zs5Settings, ZsMmdSettings,
+    Candidates, GeneratorSampling, GraphSettings, InitChoice, KernelChoice, Layout, NoiseChoice,
+    OptimiserKind, Zs3Settings, Zs5Settings, ZsMmdSettings,
 };
 
 macro_rules! preset {
@@ -50,10 +50,17 @@ fn published_presets_are_the_published_settings() {
         (zs3.standardise, zs3.kernel, zs3.layout),
         (false, KernelChoice::Code, Layout::GtMap)
     );
-    assert_eq!(zs3.generator.sampling, GeneratorSampling::Pictures);
+    let generator = &zs3.generator;
+    assert_eq!(
+        (generator.sampling, generator.noise),
+        (GeneratorSampling::Pictures, NoiseChoice::Uniform)
+    );
+    assert_eq!((generator.batch, generator.hidden_size, generator.noise_size), (128, 256, 0));
+    assert_eq!((generator.dropout, generator.rate), (0.5, 2e-4));
     let classifier = &zs3.classifier;
     assert_eq!((classifier.optimiser, classifier.init), (OptimiserKind::Sgd, InitChoice::Unit));
     assert_eq!((classifier.rate, classifier.unseen_weight), (0.07, 100.0));
+    assert_eq!((classifier.momentum, classifier.weight_decay), (0.9, 5e-4));
     assert!(classifier.upsample && classifier.ce_batch_average && classifier.warm_steps == 0);
     let zs5: Zs5Settings = toml::from_str(preset!("zs5net-paper")).unwrap();
     zs5.check().unwrap();

@@ -7,6 +7,7 @@ use super::{Part, Zs3, generate, graph};
 use crate::train::engine::{Draw, Engine, Matrix, Targets};
 use crate::train::error::{Error, Result};
 use crate::train::layers::{Generator, Linear, LinearGradients};
+use crate::train::methods::OptimiserKind;
 use crate::train::methods::bag::Chances;
 use crate::train::stage::{Report, Stage, State};
 use crate::train::task::IGNORED;
@@ -181,7 +182,7 @@ impl<'s, 'a, E: Engine<f32>> ClassifierStage<'s, 'a, E> {
         let embeddings = pick(&self.prepared.embeddings, classes.iter().copied())?;
         let draw = self.draw(step, Purpose::Noise)?;
         let trace = generator.generate(self.zs3.engine, &embeddings, draw, None)?;
-        self.zs3.matrix(&trace.output)
+        self.zs3.matrix(&self.zs3.noisy(&trace.output, draw)?)
     }
 
     /// Loss and gradients of a batch.
@@ -207,6 +208,17 @@ impl<'s, 'a, E: Engine<f32>> ClassifierStage<'s, 'a, E> {
             scale(engine, &mut gradients, 1.0 / batch.divisor)?;
         }
         Ok((found.value / f64::from(batch.divisor), gradients))
+    }
+
+    /// Adds the weight decay that Adam's step does not have.
+    fn add_decay(&self, gradients: &mut LinearGradients<E::Tensor>) -> Result<()> {
+        let settings = &self.zs3.settings.classifier;
+        if settings.optimiser == OptimiserKind::Sgd || settings.weight_decay == 0.0 {
+            return Ok(());
+        }
+        let decay = settings.weight_decay as f32;
+        let weight = self.plan.layer.weight.value();
+        Ok(self.zs3.engine.add_scaled(&mut gradients.weight, decay, weight)?)
     }
 
     fn move_average(&mut self) -> Result<()> {
@@ -291,6 +303,7 @@ impl<E: Engine<f32>> Stage for ClassifierStage<'_, '_, E> {
             engine.add_scaled(&mut gradients.bias, settings.weight, &by_nodes.bias)?;
             report.push(("graph cross-entropy", generate::finite(loss, LOSS, step)?));
         }
+        self.add_decay(&mut gradients)?;
         let optimiser = self.zs3.settings.classifier.optimiser_at(step, self.plan.steps);
         self.plan.layer.step(self.zs3.engine, &gradients, &optimiser)?;
         self.move_average()?;

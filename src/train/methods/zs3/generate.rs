@@ -83,9 +83,11 @@ impl<'s, 'a, E: Engine<f32>> GeneratorStage<'s, 'a, E> {
         }
         let embeddings = pick(&self.prepared.embeddings, wanted.into_iter())?;
         let trace = self.generator.generate(engine, &embeddings, draw, None)?;
+        // Residuals are added: the derivative by what the generator made is that by the sum.
+        let features = self.zs3.noisy(&trace.output, draw)?;
         let settings =
             Mmd { kernel: &self.kernel, groups: &groups, real_weights: compared.weights };
-        let found = engine.mmd(&trace.output, compared.real, &settings)?;
+        let found = engine.mmd(&features, compared.real, &settings)?;
         let gradients = self.generator.gradients(engine, &trace, &found.gradient, draw, None)?;
         Ok(Step { loss: found.values.iter().sum(), gradients })
     }

@@ -183,7 +183,7 @@ impl<'s, 'a, E: Engine<f32>> GraphStage<'s, 'a, E> {
     pub(super) fn new(zs3: &'s Zs3<'a, E>, stage: u32) -> Result<GraphStage<'s, 'a, E>> {
         let settings = zs3.settings.graph.as_ref();
         let settings = settings.ok_or_else(|| Error::config("there are no settings of a graph"))?;
-        let form = zs3.generator_form();
+        let form = zs3.graph_form();
         let draw = draw_at(zs3.task.seed, stage, 0, Purpose::Weights)?;
         let generator = Generator::new(zs3.engine, form, draw)?;
         let kernel = zs3.settings.kernel_for(form.channels)?;

@@ -146,12 +146,33 @@ impl<'a, E: Engine<f32>> Zs3<'a, E> {
         done.get(place)
     }
 
+    /// Whether noise is of real features.
+    fn has_residuals(&self) -> bool {
+        self.settings.generator.noise == NoiseChoice::Residual
+    }
+
+    /// Numbers of noise.
+    fn noise_size(&self) -> usize {
+        match self.settings.generator.noise_size {
+            0 => self.task.embeddings.dim(),
+            size => size,
+        }
+    }
+
     pub(super) fn generator_form(&self) -> GeneratorForm {
+        let form = self.graph_form();
+        match self.has_residuals() {
+            true => GeneratorForm { noise_size: 0, ..form },
+            false => form,
+        }
+    }
+
+    /// That of the generator over graphs: regions have no residuals.
+    pub(super) fn graph_form(&self) -> GeneratorForm {
         let settings = &self.settings.generator;
-        let dim = self.task.embeddings.dim();
         GeneratorForm {
-            dim,
-            noise_size: if settings.noise_size == 0 { dim } else { settings.noise_size },
+            dim: self.task.embeddings.dim(),
+            noise_size: self.noise_size(),
             noise: settings.noise_kind(),
             hidden_size: settings.hidden_size,
             channels: self.task.features.channels(),
@@ -169,8 +190,32 @@ impl<'a, E: Engine<f32>> Zs3<'a, E> {
     /// The generator over graphs, if there is one.
     pub(super) fn graph_generator(&self, done: &[State]) -> Result<Option<Generator<E::Tensor>>> {
         let Some(state) = self.state_of(Part::Graph, done) else { return Ok(None) };
-        let form = self.generator_form();
+        let form = self.graph_form();
         Ok(Some(Generator::load(self.engine, graph::GRAPH_GENERATOR, form, state)?))
+    }
+
+    /// What a generator made, with residuals of real features if noise is of that kind. They take
+    /// the stream `draw.stream`, which a generator without noise of its own leaves.
+    pub(super) fn noisy(&self, made: &E::Tensor, draw: Draw) -> Result<E::Tensor> {
+        let mut features = made.clone();
+        if self.has_residuals() {
+            let [count, _] = self.engine.shape(made);
+            let residuals = self.prepared()?.residuals(&self.task.seen(), count, draw)?;
+            let residuals = self.engine.upload(residuals.shape(), residuals.values())?;
+            self.engine.add_scaled(&mut features, 1.0, &residuals)?;
+        }
+        Ok(features)
+    }
+
+    /// The generator's layers for the model, if its form has a place for them.
+    fn generator_parts(&self, state: &State) -> Result<Option<GeneratorParts>> {
+        let Some(parts) = self.generator(state)?.parts(self.engine)? else { return Ok(None) };
+        if !self.has_residuals() {
+            return Ok(Some(parts));
+        }
+        let draw = draw_at(self.task.seed, 0, 0, Purpose::Residuals)?;
+        let residuals = self.prepared()?.residuals(&self.task.seen(), self.noise_size(), draw)?;
+        Ok(Some(with_residuals(&parts, &residuals)?))
     }
 
     /// A random picture without unseen classes.
@@ -211,7 +256,7 @@ impl<'a, E: Engine<f32>> Zs3<'a, E> {
         let layer = self.classifier(classifier)?;
         let (weight, bias) = (self.matrix(layer.weight.value())?, self.matrix(layer.bias.value())?);
         let (weights, bias) = prepared.scaling.folded(&weight, &bias)?;
-        let parts = self.generator(generator)?.parts(self.engine)?;
+        let parts = self.generator_parts(generator)?;
         let [mean, deviation] = &prepared.statistics;
         let of_classes = |all: &Matrix<f32>| pick(all, classes.iter().copied());
         Ok(Model {
@@ -226,6 +271,43 @@ impl<'a, E: Engine<f32>> Zs3<'a, E> {
             classes,
         })
     }
+}
+
+/// Added to Gaussian noise so that it is above 0, where the activation leaves it as it is.
+const ABOVE_ZERO: f32 = 8.0;
+
+/// A generator with Gaussian noise that has the covariance of some residuals, from one without
+/// noise: each number of noise weighs a residual over the root of their number. A unit of the
+/// hidden layer hands it through.
+fn with_residuals(parts: &GeneratorParts, residuals: &Matrix<f32>) -> Result<GeneratorParts> {
+    let ([hidden, dim], [noise, channels]) = (parts.w1.shape(), residuals.shape());
+    let root = libm::sqrtf(noise.max(1) as f32);
+    let mut w1 = Matrix::zeros([hidden + noise, dim + noise])?;
+    for (row, own) in w1.rows_mut().zip(parts.w1.rows()) {
+        row.iter_mut().zip(own).for_each(|(value, own)| *value = *own);
+    }
+    for (number, row) in w1.rows_mut().skip(hidden).enumerate() {
+        row.iter_mut().skip(dim + number).take(1).for_each(|value| *value = 1.0);
+    }
+    let mut b1 = parts.b1.values().to_vec();
+    b1.resize(hidden + noise, ABOVE_ZERO);
+    let (mut w2, mut b2) = (Vec::new(), parts.b2.clone());
+    for (channel, (own, bias)) in parts.w2.rows().zip(b2.values_mut()).enumerate() {
+        w2.extend_from_slice(own);
+        let weights = residuals.rows().filter_map(|row| row.get(channel));
+        for weight in weights.map(|value| value / root) {
+            w2.push(weight);
+            *bias -= ABOVE_ZERO * weight;
+        }
+    }
+    Ok(GeneratorParts {
+        w1,
+        b1: Matrix::new([1, hidden + noise], b1)?,
+        w2: Matrix::new([channels, hidden + noise], w2)?,
+        b2,
+        normal_noise: true,
+        ..*parts
+    })
 }
 
 /// A generator of features as they are, from one of scaled features.

@@ -34,6 +34,8 @@ pub(in crate::train::methods) enum Purpose {
     Regions = 13,
     /// Noise and dropout of the graph's generator; two streams.
     GraphNoise = 14,
+    /// Residuals of the generator in the model.
+    Residuals = 17,
     /// Pseudo-labelled cells of a step.
     Pseudo = 16,
     /// Noise and dropout for pseudo-labelled classes; two streams.
@@ -90,6 +92,9 @@ pub(in crate::train::methods) struct Prepared {
     /// Mean and deviation of each class's features as they are, `[classes of the data set,
     /// channels]`; 0 for classes that are not seen.
     pub statistics: [Matrix<f32>; 2],
+    /// Mean of each class's scaled features, `[classes of the data set, channels]`; what there is
+    /// for classes that are not seen has no meaning.
+    means: Matrix<f32>,
     /// Embeddings of all classes of the data set.
     pub embeddings: Matrix<f32>,
 }
@@ -103,9 +108,11 @@ impl Prepared {
             false => Scaling::none(task.features.channels())?,
         };
         scaling.apply(&mut bag.rows);
+        let mut means = statistics[0].clone();
+        scaling.apply(&mut means);
         let table = task.embeddings;
         let embeddings = Matrix::new([table.len(), table.dim()], table.values().to_vec())?;
-        Ok(Prepared { bag, scaling, statistics, embeddings })
+        Ok(Prepared { bag, scaling, statistics, means, embeddings })
     }
 
     /// Scaled features of a picture.
@@ -116,6 +123,28 @@ impl Prepared {
     ) -> Result<Matrix<f32>> {
         let mut rows = task.features.rows(picture, 0)?;
         self.scaling.apply(&mut rows);
+        Ok(rows)
+    }
+
+    /// `[count, channels]`: what scaled features of random cells differ by from their class's mean.
+    /// The cells are of these classes, all equally often, and have repeats.
+    pub(in crate::train::methods) fn residuals(
+        &self,
+        classes: &[usize],
+        count: usize,
+        draw: Draw,
+    ) -> Result<Matrix<f32>> {
+        let shares = shares(draw, 2 * count);
+        let mut rows = Matrix::zeros([count, self.means.shape()[1]])?;
+        for (row, dice) in rows.rows_mut().zip(shares.chunks_exact(2)) {
+            let &[which, cell] = dice else { continue };
+            let Some(&class) = classes.get(place(which, classes.len())) else { continue };
+            let cells = self.cells_of(class, &[cell]);
+            let features = cells.first().and_then(|cell| self.bag.rows.row(*cell));
+            let (Some(features), Some(mean)) = (features, self.means.row(class)) else { continue };
+            let pairs = features.iter().zip(mean);
+            row.iter_mut().zip(pairs).for_each(|(value, (one, mean))| *value = one - mean);
+        }
         Ok(rows)
     }
 

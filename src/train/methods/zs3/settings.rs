@@ -15,8 +15,8 @@ pub struct Zs3Settings {
     /// Whether generator and classifier work on features of mean 0 and deviation 1 by channel.
     /// The model is in terms of features as they are. Default true; published false.
     pub standardise: bool,
-    /// Cells that are kept in memory of each seen class, 1 or more. Default 8,000, which is
-    /// 0.3 GB for 21 classes of 472 channels; methods.md 2.6 has 20,000.
+    /// Cells that are kept in memory of each seen class, 1 or more. Default 20,000, which
+    /// is 0.8 GB for 21 classes of 472 channels.
     pub bag_limit: usize,
     /// The kernel of the discrepancy. Default `scaled`; published `code`.
     pub kernel: KernelChoice,
@@ -75,6 +75,11 @@ pub enum NoiseChoice {
     Uniform,
     /// Gaussian (the paper's text).
     Normal,
+    /// The generator makes a class's mean of its embedding alone, and the noise is what a random
+    /// cell of a random seen class differs by from that class's mean. Generated features then
+    /// have the real ones' covariance within a class, and the discrepancy moves the mean only.
+    /// Not published.
+    Residual,
 }
 
 /// The generator and its training (methods.md 2.4 and 2.5).
@@ -83,7 +88,7 @@ pub enum NoiseChoice {
 pub struct GeneratorSettings {
     /// What a step looks at. Default `bag`; published `pictures`.
     pub sampling: GeneratorSampling,
-    /// Steps, 1 or more. Default 4,000.
+    /// Steps, 1 or more. Default 2,000.
     pub steps: u64,
     /// Real features of a class per step, and as many generated ones; 2 or more. Published and
     /// default 128.
@@ -92,9 +97,11 @@ pub struct GeneratorSettings {
     pub classes_per_step: usize,
     /// Numbers of the hidden layer; 0 for one linear layer. Published and default 256.
     pub hidden_size: usize,
-    /// Numbers of noise; 0 for as many as an embedding has. Published 300 (which is as many).
+    /// Numbers of noise; 0 for as many as an embedding has. Published 300 (which is as many). With
+    /// noise `residual` they are those of the generator in the bundle, which has Gaussian noise
+    /// with the covariance of that many residuals, and of the graph's.
     pub noise_size: usize,
-    /// Distribution of the noise. Default `uniform`.
+    /// Distribution of the noise. Default `residual`; published `uniform`.
     pub noise: NoiseChoice,
     /// Share of the hidden layer that dropout sets to 0: 0 to below 1. Published and default 0.5.
     /// It stays on while features are generated for the classifier.
@@ -122,10 +129,10 @@ pub enum InitChoice {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClassifierSettings {
-    /// Steps with real and generated features, 1 or more. Default 1,500.
+    /// Steps with real and generated features, 1 or more. Default 400.
     pub steps: u64,
     /// Steps before those, in which only the rows of seen classes are trained; 0 for none
-    /// (published). Default 1,000. Not used with the published first weights.
+    /// (published). Default 2,000. Not used with the published first weights.
     pub warm_steps: u64,
     /// Real cells per step of a bag, 1 or more. Default 1,024 (methods.md 2.6 has 4,096).
     pub real_batch: usize,
@@ -139,14 +146,15 @@ pub struct ClassifierSettings {
     pub unseen_weight: f32,
     /// Default `adam`; published `sgd`.
     pub optimiser: OptimiserKind,
-    /// Learning rate at the first step, above 0, then by the poly rule. Default 0.003; published
+    /// Learning rate at the first step, above 0, then by the poly rule. Default 0.001; published
     /// 0.07.
     pub rate: f64,
     /// Power of the poly rule, 0 or more. Published and default 0.9.
     pub poly_power: f64,
     /// Momentum of `sgd`: 0 to below 1. Published and default 0.9.
     pub momentum: f64,
-    /// Weight decay of `sgd`, 0 or more. Published and default 5e-4.
+    /// Weight decay, 0 or more, added to the gradient: of weights with `adam`, of biases as well
+    /// with `sgd`. Default 0.003; published 5e-4.
     pub weight_decay: f64,
     /// Default `zeros`; published `unit`.
     pub init: InitChoice,
@@ -187,7 +195,7 @@ impl Default for Zs3Settings {
     fn default() -> Zs3Settings {
         Zs3Settings {
             standardise: true,
-            bag_limit: 8_000,
+            bag_limit: 20_000,
             kernel: KernelChoice::Scaled,
             layout: Layout::Bag,
             generator: GeneratorSettings::default(),
@@ -201,12 +209,12 @@ impl Default for GeneratorSettings {
     fn default() -> GeneratorSettings {
         GeneratorSettings {
             sampling: GeneratorSampling::Bag,
-            steps: 4_000,
+            steps: 2_000,
             batch: 128,
             classes_per_step: 1,
             hidden_size: 256,
             noise_size: 0,
-            noise: NoiseChoice::Uniform,
+            noise: NoiseChoice::Residual,
             dropout: 0.5,
             relu: false,
             reconstruction: 0.0,
@@ -218,17 +226,17 @@ impl Default for GeneratorSettings {
 impl Default for ClassifierSettings {
     fn default() -> ClassifierSettings {
         ClassifierSettings {
-            steps: 1_500,
-            warm_steps: 1_000,
+            steps: 400,
+            warm_steps: 2_000,
             real_batch: 1_024,
             generated_batch: 1_024,
             balance: 0.25,
             unseen_weight: 1.0,
             optimiser: OptimiserKind::Adam,
-            rate: 0.003,
+            rate: 0.001,
             poly_power: 0.9,
             momentum: 0.9,
-            weight_decay: 5e-4,
+            weight_decay: 3e-3,
             init: InitChoice::Zeros,
             pictures_per_step: 8,
             unseen_share: 0.5,
@@ -276,6 +284,8 @@ impl Zs3Settings {
         require(self.bag_limit >= 1, "bag_limit", "1 or more")?;
         let relu = self.generator.relu && self.standardise;
         require(!relu, "generator.relu", "false with standardise")?;
+        let residual = self.generator.noise == NoiseChoice::Residual;
+        require(!(self.generator.relu && residual), "generator.relu", "false with residuals")?;
         self.generator.check()?;
         self.classifier.check()?;
         self.graph.as_ref().map_or(Ok(()), GraphSettings::check)
@@ -311,7 +321,7 @@ impl GeneratorSettings {
 
     pub(super) fn noise_kind(&self) -> Noise {
         match self.noise {
-            NoiseChoice::Uniform => Noise::Uniform,
+            NoiseChoice::Uniform | NoiseChoice::Residual => Noise::Uniform,
             NoiseChoice::Normal => Noise::Normal,
         }
     }

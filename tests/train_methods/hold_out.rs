@@ -107,6 +107,11 @@ fn a_gamma_carried_by_its_share_follows_the_scale_of_the_scores() {
         let best = one.scores.iter().find(|score| score.gamma == one.best).unwrap();
         let lost = lost_cells(task, &model, one.calibration.gamma);
         assert!((lost - best.lost).abs() < 0.02, "{lost} {}", best.lost);
+        // A model without unseen classes loses nothing: it gets the value.
+        let seen_only = Model { seen: vec![true; model.seen.len()], ..model.clone() };
+        let chosen =
+            choose_gamma(&engine(), task, &settings, &folds(), &seen_only, &train).unwrap();
+        assert_eq!(chosen.calibration.gamma, one.best);
         // Never beyond the values to choose from.
         let narrow = HoldOut { gammas: vec![0.0, 0.001], ..settings };
         assert!(carried(1.0, &narrow).calibration.gamma <= 0.001);

@@ -212,6 +212,11 @@ fn plain_self_training(task: &Task<'_>, teacher: &State, descent: &Descent) -> [
     [student.weight.value().clone(), student.bias.value().clone()]
 }
 
+fn distance(one: &Matrix<f32>, other: &Matrix<f32>) -> f32 {
+    let pairs = one.values().iter().zip(other.values());
+    pairs.map(|(one, other)| (one - other).powi(2)).sum::<f32>().sqrt()
+}
+
 #[test]
 fn with_one_view_it_is_plain_self_training() {
     // Features of more views change nothing when one is asked for.
@@ -229,9 +234,12 @@ fn with_one_view_it_is_plain_self_training() {
             let method = Strict::new(&engine, task, settings.clone()).unwrap();
             let states = states(&method);
             let [weight, bias] = plain_self_training(task, &states[0], &settings.descent);
-            assert!(*states[1].get("layer.weight").unwrap() == weight);
-            assert!(*states[1].get("layer.bias").unwrap() == bias);
-            assert!(*states[0].get("layer.bias").unwrap() != bias);
+            // Their order of products is another one.
+            for (name, want) in [("layer.weight", weight), ("layer.bias", bias)] {
+                let [before, found] = [0, 1].map(|stage| states[stage].get(name).unwrap());
+                let moved = distance(before, &want);
+                assert!(distance(found, &want) < 1e-4 * moved && moved > 0.1, "{moved}");
+            }
         });
     }
 }

@@ -205,10 +205,9 @@ fn predictions<E: Engine<f32>>(
     let mut found = Vec::new();
     let x = worker.engine.upload(batch.rows.shape(), batch.rows.values())?;
     for (_, peer) in peers.iter().enumerate().filter(|(index, _)| *index != own) {
-        let outputs = peer.forward(worker.engine, &x)?;
         found.push(match &worker.space {
-            Some(space) => space.logits(worker.engine, &outputs)?.values,
-            None => outputs,
+            Some(space) => space.logits(worker.engine, peer, &x)?.values,
+            None => peer.forward(worker.engine, &x)?,
         });
     }
     Ok(found)

@@ -7,7 +7,7 @@ use super::linear_model::embeddings_of;
 use super::scaling::Scaling;
 use crate::train::engine::{Draw, Engine, Matrix, Noise, Normalised, Product, Targets};
 use crate::train::error::{Error, Result};
-use crate::train::layers::Linear;
+use crate::train::layers::{Linear, LinearGradients};
 use crate::train::stage::{Report, Stage, State};
 use crate::train::task::Task;
 use std::vec;
@@ -110,34 +110,46 @@ impl<T: Clone> Space<T> {
         Ok(Some(Space { rows, cosine_scale }))
     }
 
-    /// Logits of the layer's outputs.
-    pub fn logits<E>(&self, engine: &E, outputs: &T) -> Result<Logits<T>>
+    /// Logits of a layer over `x`.
+    pub fn logits<E>(&self, engine: &E, layer: &Linear<T>, x: &T) -> Result<Logits<T>>
     where
         E: Engine<f32, Tensor = T>,
     {
         let Some(scale) = self.cosine_scale else {
-            let values = engine.product(Product::Nt, outputs, &self.rows, None)?;
+            // Products of products: with the classes' own rows there are fewer numbers.
+            let weight = engine.product(Product::Nn, &self.rows, layer.weight.value(), None)?;
+            let bias = engine.product(Product::Nt, layer.bias.value(), &self.rows, None)?;
+            let values = engine.product(Product::Nt, x, &weight, Some(&bias))?;
             return Ok(Logits { values, directions: None });
         };
-        let directions = engine.normalise(outputs)?;
+        let directions = engine.normalise(&layer.forward(engine, x)?)?;
         let cosines = engine.product(Product::Nt, &directions.rows, &self.rows, None)?;
         let values = scaled(engine, &cosines, scale)?;
         Ok(Logits { values, directions: Some(directions) })
     }
 
-    /// The gradient by the layer's outputs, given that by the logits.
-    pub fn backward<E>(&self, engine: &E, logits: &Logits<T>, gradient: &T) -> Result<T>
+    /// The gradients by the layer, given that by the logits.
+    pub fn gradients<E>(
+        &self,
+        engine: &E,
+        layer: &Linear<T>,
+        x: &T,
+        (logits, gradient): (&Logits<T>, &T),
+    ) -> Result<LinearGradients<T>>
     where
         E: Engine<f32, Tensor = T>,
     {
-        let gradient = engine.product(Product::Nn, gradient, &self.rows, None)?;
-        match (&logits.directions, self.cosine_scale) {
-            (Some(directions), Some(scale)) => {
-                let gradient = engine.normalise_backward(directions, &gradient)?;
-                scaled(engine, &gradient, scale)
-            }
-            _ => Ok(gradient),
+        if let (Some(directions), Some(scale)) = (&logits.directions, self.cosine_scale) {
+            let gradient = engine.product(Product::Nn, gradient, &self.rows, None)?;
+            let gradient = engine.normalise_backward(directions, &gradient)?;
+            return layer.gradients(engine, x, &scaled(engine, &gradient, scale)?);
         }
+        let of_rows = engine.product(Product::Tn, gradient, x, None)?;
+        let of_biases = engine.column_sums(gradient)?;
+        Ok(LinearGradients {
+            weight: engine.product(Product::Tn, &self.rows, &of_rows, None)?,
+            bias: engine.product(Product::Nn, &of_biases, &self.rows, None)?,
+        })
     }
 }
 
@@ -208,10 +220,12 @@ impl<'s, E: Engine<f32>> SoftmaxStage<'s, E> {
 
     /// Logits of a layer over scaled features.
     pub fn logits(&self, scaled: &E::Tensor) -> Result<Logits<E::Tensor>> {
-        let outputs = self.layer.forward(self.engine, scaled)?;
         match &self.space {
-            Some(space) => space.logits(self.engine, &outputs),
-            None => Ok(Logits { values: outputs, directions: None }),
+            Some(space) => space.logits(self.engine, &self.layer, scaled),
+            None => {
+                let values = self.layer.forward(self.engine, scaled)?;
+                Ok(Logits { values, directions: None })
+            }
         }
     }
 
@@ -234,11 +248,10 @@ impl<'s, E: Engine<f32>> SoftmaxStage<'s, E> {
         if let Some(&(loss, _)) = report.iter().find(|(_, value)| !value.is_finite()) {
             return Err(Error::NotFinite { loss, step });
         }
-        let gradient = match &self.space {
-            Some(space) => space.backward(self.engine, &logits, &gradient)?,
-            None => gradient,
+        let gradients = match &self.space {
+            Some(space) => space.gradients(self.engine, &self.layer, &x, (&logits, &gradient))?,
+            None => self.layer.gradients(self.engine, &x, &gradient)?,
         };
-        let gradients = self.layer.gradients(self.engine, &x, &gradient)?;
         self.settings.descent.step(self.engine, &mut self.layer, &gradients, step)?;
         Ok(report)
     }

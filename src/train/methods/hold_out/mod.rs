@@ -24,7 +24,8 @@ pub enum Carry {
     /// The share of seen cells that are lost: gamma is the value at which the model gives as many
     /// of the cells of seen classes in its training pictures to unseen ones as the models of the
     /// folds do in theirs. A model that knows more classes, or guesses more of them, has scores on
-    /// another scale than those of the folds; the share does not depend on it.
+    /// another scale than those of the folds; the share does not depend on it. For a model
+    /// without unseen classes the value is carried.
     #[default]
     Share,
     /// The value of gamma itself.
@@ -181,14 +182,15 @@ pub fn choose_gamma(
         score.harmonic = score.folds.iter().map(|fold| fold[2]).sum::<f64>() / folds.len() as f64;
     }
     let (best, share) = best(&scores);
+    let has_unseen = model.seen.contains(&false);
     let gamma = match settings.carry {
-        Carry::Value => best,
-        Carry::Share => {
+        Carry::Share if has_unseen => {
             let looker = Looker::new(engine, task, model, settings.space)?;
             let all = task.inductive();
             let margins = margins(&looker, task.roles, all, settings, task.seed)?;
             value_of(&margins, share, &gammas)
         }
+        Carry::Share | Carry::Value => best,
     };
     Ok(Choice { calibration: Calibration { space: settings.space, gamma }, best, scores })
 }

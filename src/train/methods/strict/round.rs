@@ -116,12 +116,11 @@ impl<'s, E: Engine<f32>> Round<'s, E> {
         let mut seen = None;
         for &index in self.views {
             let x = self.upload(&self.scaled(picture, index)?)?;
-            let outputs = self.teacher.forward(self.engine, &x)?;
-            let unseen = self.spaces.unseen.logits(self.engine, &outputs)?.values;
+            let unseen = self.spaces.unseen.logits(self.engine, &self.teacher, &x)?.values;
             let view = views.get(index).unwrap_or(&View::PLAIN);
             logits.push(to_base(&self.download(&unseen)?, grid, view)?);
             if seen.is_none() {
-                let values = self.spaces.seen.logits(self.engine, &outputs)?.values;
+                let values = self.spaces.seen.logits(self.engine, &self.teacher, &x)?.values;
                 seen = Some(self.download(&values)?);
             }
         }
@@ -212,8 +211,7 @@ impl<E: Engine<f32>> Stage for Round<'_, E> {
         let (rows, labels) = self.batch(step)?;
         let engine = self.engine;
         let x = self.upload(&rows)?;
-        let outputs = self.student.forward(engine, &x)?;
-        let logits = self.spaces.all.logits(engine, &outputs)?;
+        let logits = self.spaces.all.logits(engine, &self.student, &x)?;
         let classes = engine.shape(&logits.values)[1];
         let balance = self.settings.balance;
         let weights = (balance > 0.0).then(|| class_weights(&labels, classes, balance));
@@ -223,8 +221,8 @@ impl<E: Engine<f32>> Stage for Round<'_, E> {
         if !loss.value.is_finite() {
             return Err(Error::NotFinite { loss: "loss", step });
         }
-        let gradient = self.spaces.all.backward(engine, &logits, &loss.gradient)?;
-        let gradients = self.student.gradients(engine, &x, &gradient)?;
+        let found = (&logits, &loss.gradient);
+        let gradients = self.spaces.all.gradients(engine, &self.student, &x, found)?;
         self.settings.descent.step(engine, &mut self.student, &gradients, step)?;
         Ok(vec![("loss", loss.value), ("guessed", self.guessed(&labels))])
     }

@@ -4,8 +4,8 @@ use super::support::{Known, Row, VOID, assert_near, evaluated, ours, rows_of, se
 use serde_json::Value;
 use zsseg::train::data::{ClassList, Roles};
 use zsseg::train::eval::{
-    AbsentClass, Background, ClassSet, Means, Protocol, Reliability, Resolution, Scored, Scores,
-    Subject, Void, few_shot,
+    AbsentClass, Background, ClassSet, Episodes, Means, Protocol, Reliability, Resolution, Scored,
+    Scores, Subject, Void, few_shot,
 };
 
 fn scores(absent: AbsentClass, rows: Vec<Row>, unseen: &[usize]) -> Scores {
@@ -213,4 +213,38 @@ fn few_shot_scores_count_one_class_against_the_rest() {
     let wrong = score(Void::AlwaysWrong);
     assert_near(wrong.mean_iou, 0.5, 1e-15);
     assert_near(wrong.fb_iou, 0.5, 1e-15);
+}
+
+#[test]
+fn an_oracle_takes_the_mask_that_overlaps_the_truth_most() {
+    let truth = [Some(true), Some(true), Some(false), None];
+    let found = [true, false, true, true];
+    let exact = [true, true, false, true];
+    let near = [true, true, true, false];
+    // Void ignored, and void as wrong where it was found.
+    for (void, plain, oracle) in
+        [(Void::Masked, 1.0 / 3.0, 1.0), (Void::AlwaysWrong, 0.25, 2.0 / 3.0)]
+    {
+        let foreground = |segments: Option<&[&[bool]]>| {
+            let mut episodes = Episodes::new(void);
+            match segments {
+                None => episodes.add(3, &truth, &found),
+                Some(segments) => {
+                    episodes.add_with_oracle(3, &truth, &found, segments).unwrap();
+                }
+            }
+            let scores = episodes.scores(|class| class.to_string());
+            assert_eq!(scores.classes[0].0, "3");
+            scores.mean_iou.unwrap()
+        };
+        assert!((foreground(None) - plain).abs() < 1e-12);
+        assert!((foreground(Some(&[])) - plain).abs() < 1e-12, "nothing else to choose from");
+        assert!((foreground(Some(&[&near, &exact])) - oracle).abs() < 1e-12);
+    }
+    let mut episodes = Episodes::new(Void::Masked);
+    assert!(episodes.add_with_oracle(3, &truth, &found, &[&exact[..3]]).is_err());
+    assert!(episodes.scores(|class| class.to_string()).classes.is_empty(), "nothing counted");
+    // Both sides: of the four cells that are not void the background is found nowhere.
+    episodes.add(3, &truth, &found);
+    assert!((episodes.scores(|_| String::new()).fb_iou.unwrap() - 1.0 / 6.0).abs() < 1e-12);
 }

@@ -4,8 +4,8 @@ use crate::scores::{World, accuracy, accuracy_among, assert_resumes, same, state
 use crate::support::{Synthetic, engine};
 use zsseg::train::engine::{CpuEngine, Engine, Matrix};
 use zsseg::train::methods::{
-    Codistill, CodistillSettings, Codistilled, Descent, Distance, SpNet, SpNetSettings, Supervised,
-    SupervisedSettings,
+    Codistill, CodistillSettings, Codistilled, Descent, Distance, Preset, Registry, SpNet,
+    SpNetSettings, Supervised, SupervisedSettings,
 };
 use zsseg::train::{Method, Task, View, run_method};
 
@@ -173,4 +173,29 @@ fn settings_can_be_read() {
     let head = SupervisedSettings { batch: 7, ..SupervisedSettings::default() };
     assert_eq!(found.head, Codistilled::Supervised(head));
     assert_eq!((found.workers, found.alpha, found.distance), (3, 0.5, Distance::Mse));
+}
+
+#[test]
+fn the_command_trains_either_head() {
+    let registry = Registry::all();
+    let entry = registry.find("codistill").unwrap();
+    let of = |text: &str| entry.settings(Preset::Default, &text.parse().unwrap());
+    let whole: CodistillSettings = of("").unwrap().try_into().unwrap();
+    assert_eq!(whole, CodistillSettings::default());
+    let brief = "[head.supervised]\nproject_rows = true\n[head.supervised.descent]\nsteps = 5";
+    let brief = of(brief).unwrap();
+    let settings: CodistillSettings = brief.clone().try_into().unwrap();
+    let Codistilled::Supervised(head) = &settings.head else { panic!("{settings:?}") };
+    assert!(head.project_rows && head.descent.steps == 5);
+    world().with(|task| {
+        let engine = engine();
+        let method = entry.build(&engine, task, &brief).unwrap();
+        let [named, direct] = [
+            run_method(method.as_ref()).unwrap(),
+            run_method(&Codistill::new(&engine, task, settings.clone()).unwrap()).unwrap(),
+        ];
+        assert_eq!(named.head.weights, direct.head.weights);
+    });
+    assert!(of("[head.spnet]\n[head.supervised]").is_err(), "one of them only");
+    assert!(of("pupils = 2").unwrap_err().to_string().contains("pupils"));
 }

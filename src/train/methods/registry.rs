@@ -1,9 +1,10 @@
 //! The methods by name, with their presets.
 
 use super::{
-    ContrastiveSettings, ContrastiveTraining, Layout, MaskDistill, MaskDistillSettings, Ridge,
-    RidgeSettings, Sazs, SazsSettings, SpNet, SpNetSettings, Strict, StrictSettings, Supervised,
-    SupervisedSettings, Zs3, Zs3Settings, Zs5, Zs5Settings, ZsMmd, ZsMmdSettings,
+    Codistill, CodistillSettings, ContrastiveSettings, ContrastiveTraining, Layout, MaskDistill,
+    MaskDistillSettings, Ridge, RidgeSettings, Sazs, SazsSettings, SpNet, SpNetSettings, Strict,
+    StrictSettings, Supervised, SupervisedSettings, Zs3, Zs3Settings, Zs5, Zs5Settings, ZsMmd,
+    ZsMmdSettings,
 };
 use crate::train::engine::CpuEngine;
 use crate::train::error::{Error, Result};
@@ -173,6 +174,13 @@ impl Registry {
                 },
                 |engine, task, settings: StrictSettings| {
                     Ok(Box::new(Strict::new(engine, task, settings)?))
+                },
+            ))
+            .with(Entry::new::<CodistillSettings>(
+                "codistill",
+                Presets { default: include_str!("../presets/codistill.toml"), paper: None },
+                |engine, task, settings: CodistillSettings| {
+                    Ok(Box::new(Codistill::new(engine, task, settings)?))
                 },
             ))
             .with(Entry::new::<Zs3Settings>(

@@ -22,7 +22,8 @@ pub struct SupervisedSettings {
     pub descent: Descent,
     /// Cells of a step, 1 to 16,777,216. Default 1,024.
     pub batch: usize,
-    /// Most cells of a class that are kept in memory, 1 or more. Default 20,000.
+    /// Most cells of a class that are kept in memory, 1 or more. Default 50,000,
+    /// which is 1.2 GB for 13 classes of 472 channels.
     pub cells_per_class: usize,
     /// How much rare classes are drawn more often than they are: a class is drawn as its number
     /// of cells to the power of 1 minus this, 0 to 1. Default 0.25.
@@ -43,9 +44,9 @@ pub struct SupervisedSettings {
 impl Default for SupervisedSettings {
     fn default() -> SupervisedSettings {
         SupervisedSettings {
-            descent: Descent::default(),
+            descent: Descent { steps: 4_000, weight_decay: 0.01, ..Descent::default() },
             batch: 1_024,
-            cells_per_class: 20_000,
+            cells_per_class: 50_000,
             balance: 0.25,
             project_rows: false,
             row_lambda: 0.1,

@@ -9,7 +9,7 @@ Nothing of zsseg is used here: this is the yardstick its masks are compared with
 writes one 8-bit greyscale PNG per picture (pixel = label) and a SHA256SUMS into MASKS.
 With
 
-    --add cat --projection projection.safetensors --words words --gamma 3
+    --add cat --projection projection.safetensors --words words --gamma 2.19
 
 a class is added behind those of the head, and the masks are called NAME_cat.png.
 

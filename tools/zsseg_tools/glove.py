@@ -26,14 +26,6 @@ class Glove:
         self.words = pyarrow.parquet.read_table(index).column(0).to_pylist()
         self.rows = {word: row for row, word in enumerate(self.words)}
 
-    def embedding(self, name: str) -> np.ndarray:
-        """Returns the unit-length mean of the vectors of the name's words, f64."""
-        words = _DIVIDERS.split(name.lower())
-        mean = np.mean(
-            [self.vectors[self.rows[w]].astype(float) for w in words], axis=0
-        )
-        return mean / np.linalg.norm(mean)
-
     def subset(self, common: int, names: list[str]) -> tuple[list[str], np.ndarray]:
         """Returns the first `common` words and those of `names`, with their vectors."""
         words = dict.fromkeys(self.words[:common])

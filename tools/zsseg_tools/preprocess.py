@@ -67,29 +67,6 @@ def frame_matrix(side: Side, antialias: bool) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def logits_matrix(side: Side, grid: int) -> np.ndarray:
-    """Returns the [frame, grid] float64 matrix from the logits' grid to the frame.
-
-    The grid's cells span the network's side, with half-pixel centres.
-    """
-    at = (np.arange(side.frame) + 0.5) * side.content / side.frame - 0.5 + side.offset
-    cell = (np.clip(at, 0, side.net - 1) + 0.5) * grid / side.net - 0.5
-    return _triangle(np.clip(cell, 0, grid - 1), grid, 1.0)
-
-
-def cell_matrix(side: Side, grid: int) -> np.ndarray:
-    """Returns the [grid, frame] float64 matrix that averages frame pixels per cell.
-
-    It weighs pixels as `logits_matrix` spreads them; the rows of cells that lie partly
-    outside the frame sum to less than one.
-    """
-    cell = side.net / grid
-    at = (np.arange(grid) + 0.5) * cell - side.offset
-    ratio = side.frame / side.content
-    width = cell * ratio
-    return _triangle(at * ratio - 0.5, side.frame, width) / width
-
-
 def network_input(frame: np.ndarray, pre: Preprocess) -> np.ndarray:
     """Turns a frame [h,w,3] of 8-bit RGB into the input tensor [1,3,size,size] f32."""
     across, down = sides(frame.shape[1], frame.shape[0], pre)
@@ -104,23 +81,3 @@ def network_input(frame: np.ndarray, pre: Preprocess) -> np.ndarray:
         rows @ frame.transpose(2, 0, 1).astype(np.float64) @ columns.T
     )
     return ((canvas - pre.mean) / pre.std)[None].astype(np.float32)
-
-
-def resample_logits(logits: np.ndarray, width: int, height: int, pre: Preprocess):
-    """Resamples logits [C,h,w] to the frame, [C,height,width] f32."""
-    across, down = sides(width, height, pre)
-    rows = logits_matrix(down, logits.shape[1]).astype(np.float32)
-    columns = logits_matrix(across, logits.shape[2]).astype(np.float32)
-    return rows @ logits.astype(np.float32) @ columns.T
-
-
-def soft_labels(mask: np.ndarray, classes: int, grid: int, pre: Preprocess):
-    """Returns how much of each cell each class covers, [classes,grid,grid] f32.
-
-    Mask values beyond the classes count for none.
-    """
-    across, down = sides(mask.shape[1], mask.shape[0], pre)
-    rows = cell_matrix(down, grid).astype(np.float32)
-    columns = cell_matrix(across, grid).astype(np.float32)
-    one_hot = mask[None] == np.arange(classes, dtype=mask.dtype)[:, None, None]
-    return rows @ one_hot.astype(np.float32) @ columns.T

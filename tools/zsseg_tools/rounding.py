@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from .efficientnet_lite import IMAGE_NAME
-from .measure import open_session
+from .session import open_session
 
 SWEEPS = 4
 PATCHES_PER_PICTURE = 512

@@ -9,7 +9,7 @@ use zsseg::train::engine::{Engine, Product};
 use zsseg::train::methods::{
     Carry, Choice, HoldOut, Ridge, RidgeSettings, ScoreSpace, choose_gamma, default_folds,
 };
-use zsseg::train::{Error, Features, Head, HeadForm, Model, Result, Task, View, run_method};
+use zsseg::train::{Error, Head, HeadForm, Model, Result, Task, View, run_method};
 
 const UNSEEN: [&str; 1] = ["sheep"];
 

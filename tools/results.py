@@ -18,6 +18,8 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 ABSENT = "aeroplane bicycle bird boat bus diningtable motorbike train".split()
 SPLITS = {
     "voc": [["cow", "sofa"], ["cow", "cat"], ["sheep", "dog", "tvmonitor"]],
@@ -44,6 +46,8 @@ class Row:
     settings: str = ""
     # Folds in which gamma is chosen on held-out seen classes.
     folds: int = 0
+    # Whether classes are known by CLIP's text vectors instead of word vectors.
+    is_clip: bool = False
 
 
 ROWS = [
@@ -57,7 +61,9 @@ ROWS = [
     Row("ZS5Net (transductive)", "zs5net"),
     Row("STRICT (transductive)", "strict"),
     Row("ZS-MMD (transductive, reconstruction)", "zs-mmd"),
+    Row("SAZS, CLIP's text vectors", "sazs", "epochs = 6", folds=2, is_clip=True),
 ]
+LABEL_SHARES = [1.0, 0.2, 0.05]
 SEEN_ONLY = Row("seen-only head", "supervised")
 ALL_LABELS = Row("all labels", "supervised")
 
@@ -73,7 +79,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        parts = [self.data, "+".join(self.unseen), self.backbone]
+        parts = [self.data, "+".join(self.unseen) or "all", self.backbone]
         return "_".join(parts + [DECODER] * self.decoder)
 
 
@@ -126,6 +132,25 @@ class Results:
         entries = [f'{{ format = "npy", file = "{path.resolve()}" }}' for path in files]
         return f"tables = [{', '.join(entries)}]\nnormalize = true\n{aliases}\n"
 
+    def clip_table(self) -> Path:
+        """Writes CLIP's vectors of VOC's classes, background as the mean of COCO's stuff."""
+        path = self.out / "clip_voc.npy"
+        folder = self.args.embeddings / "clip_vitb16_text"
+        names = (folder / "voc20_single_f16.txt").read_text(encoding="utf-8").split("\n")
+        objects = np.load(folder / "voc20_single_f16.npy").astype(np.float32)
+        stuff = np.load(folder / "cocostuff171_single_f16.npy").astype(np.float32)[80:]
+        stuff /= np.linalg.norm(stuff, axis=1, keepdims=True)
+        np.save(path, np.vstack([objects, stuff.mean(0)]))
+        names = [name.strip() for name in names if name.strip()] + ["background"]
+        path.with_suffix(".txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+        return path
+
+    def embeddings(self, case: Case, row: Row) -> str:
+        if not row.is_clip:
+            return self.tables(case.data)
+        table = f'{{ format = "npy", file = "{self.clip_table().resolve()}" }}'
+        return f"tables = [{table}]\nnormalize = true\n"
+
     def config(self, case: Case, row: Row, unseen: tuple[str, ...]) -> str:
         networks = BACKBONES[case.backbone]
         stores = [
@@ -140,7 +165,7 @@ class Results:
             f'setting = "{SETTINGS[case.data]}"',
             f"[features]\nstores = {json.dumps(stores[0])}\n"
             f"validation_stores = {json.dumps(stores[1])}\ngrid = [32, 32]",
-            f"[embeddings]\n{self.tables(case.data)}",
+            f"[embeddings]\n{self.embeddings(case, row)}",
             f"[method]\n{row.settings}",
             f"[evaluation]\ngammas = {json.dumps(GAMMAS)}",
         ]
@@ -200,7 +225,26 @@ class Results:
     def seeds(self) -> range:
         return range(1, self.args.seeds + 1)
 
+    def few_labels(self, case: Case) -> list[str]:
+        """Returns the table of the decoder with all classes seen and few labels."""
+        lines = [
+            f"### {case.data}: a decoder over {case.backbone}, all classes seen, few labels",
+            "",
+            "| labels | seeds | contrastive, then cross-entropy | cross-entropy alone |",
+            "|---|---|---|---|",
+        ]
+        for share in LABEL_SHARES:
+            both = [self.found(case, few(share, steps)) for steps in (None, 0)]
+            if not all(both):
+                continue
+            means = [spread([one["all"]["mean_iou"] for one in found]) for found in both]
+            seeds = min(map(len, both))
+            lines.append(f"| {share:.0%} | {seeds} | {' | '.join(means)} |")
+        return [*lines, ""] if len(lines) > 4 else []
+
     def table(self, case: Case) -> list[str]:
+        if not case.unseen:
+            return self.few_labels(case)
         reference = self.reference(case)
         if reference is None:
             return []
@@ -230,6 +274,23 @@ class Results:
         return [*lines, ""]
 
 
+def rows_of(case: Case) -> list[Row]:
+    """Returns what a case is trained by."""
+    if not case.unseen:
+        return [few(share, steps) for share in LABEL_SHARES for steps in (None, 0)]
+    rows = [SEEN_ONLY, ALL_LABELS, *ROWS]
+    # CLIP's vectors at hand have no names of roads.
+    return [row for row in rows if case.data == "voc" or not row.is_clip]
+
+
+def few(share: float, pretrain_steps: int | None) -> Row:
+    """Returns the decoder trained with a share of the labels, with or without contrasts."""
+    name = "contrastive" if pretrain_steps is None else "cross-entropy"
+    settings = f"label_share = {share}\n"
+    settings += "" if pretrain_steps is None else f"pretrain_steps = {pretrain_steps}\n"
+    return Row(f"{name}, {share:.0%} of the labels", "contrastive", settings)
+
+
 DECODER_ROW = Row("contrastive pre-training", "contrastive")
 
 
@@ -239,13 +300,14 @@ def spread(values: list[float]) -> str:
 
 
 def cases() -> list[Case]:
-    return [
+    cases = [
         Case(data, tuple(unseen), backbone, decoder)
         for backbone in BACKBONES
         for decoder in (False, True)
         for data, splits in SPLITS.items()
         for unseen in splits
     ]
+    return [*cases, Case("voc", (), "lite0")]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -268,7 +330,7 @@ def main() -> None:
         (case, row, seed)
         for seed in results.seeds()
         for case in cases()
-        for row in [SEEN_ONLY, ALL_LABELS, *ROWS]
+        for row in rows_of(case)
         if not args.only or args.only in f"{case.name}/{row.name.replace(' ', '-')}/{seed}"
     ]
     for data, network in {(c.data, n) for c, _, _ in wanted for n in BACKBONES[c.backbone]}:

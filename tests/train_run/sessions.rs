@@ -148,6 +148,26 @@ fn methods_and_their_settings_are_checked_before_a_folder_is_made() {
 }
 
 #[test]
+fn a_folder_in_the_way_is_told_of_before_data_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = files(folder.path());
+    let without_data = |start| Request {
+        folder: folder.path().join("run"),
+        ..request(&config, start, &["data.root=\"nowhere\""])
+    };
+    let told = |start| trained(&without_data(start), &mut Heard::default()).unwrap_err();
+    assert!(told(Start::New).to_string().contains("nowhere"));
+    assert!(!folder.path().join("run").exists(), "nothing is left behind");
+    std::fs::create_dir(folder.path().join("run")).unwrap();
+    std::fs::write(folder.path().join("run/notes.txt"), "mine").unwrap();
+    for start in [Start::New, Start::NewOrResume] {
+        assert!(told(start).to_string().contains("is there already"));
+    }
+    assert!(told(Start::Resume).to_string().contains("nothing to resume"));
+    assert_eq!(std::fs::read_dir(folder.path().join("run")).unwrap().count(), 1);
+}
+
+#[test]
 fn presets_are_laid_under_the_configuration() {
     let methods = registry();
     let entry = methods.find("toy").unwrap();

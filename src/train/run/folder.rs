@@ -24,11 +24,7 @@ impl Folder {
     /// # Errors
     /// [`Error::Config`] if there is a folder with something in it.
     pub fn create(path: &Path, contents: &[(&str, &str)]) -> Result<Folder> {
-        if path.exists() && !is_empty_folder(path)? {
-            let path = path.display();
-            let reason = format!("{path} is there already: use --resume, or another folder");
-            return Err(Error::config(reason));
-        }
+        Folder::check_free(path)?;
         files::create_folder(path, |folder| {
             for (name, text) in contents {
                 files::write_whole(&folder.join(name), text.as_bytes())?;
@@ -36,6 +32,19 @@ impl Folder {
             Ok(())
         })?;
         Folder::open(path)
+    }
+
+    /// Checks that [`Folder::create`] has nothing in its way.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if there is a folder with something in it.
+    pub fn check_free(path: &Path) -> Result<()> {
+        if path.exists() && !is_empty_folder(path)? {
+            let path = path.display();
+            let reason = format!("{path} is there already: use --resume, or another folder");
+            return Err(Error::config(reason));
+        }
+        Ok(())
     }
 
     /// Takes a folder for this process alone.

@@ -123,6 +123,8 @@ pub fn session(
 ) -> Result<Summary> {
     let (config, versions) = resolve(request, environment)?;
     let entry = environment.methods.find(&request.method)?;
+    // Reading the data takes long: first see whether the folder will do.
+    let taken = taken_up(request, &config, &versions, reporter)?;
     let inputs = Inputs::open(&config, environment)?;
     let engine = CpuEngine::new(threads(&config));
     let decoder = config.features.decoder.as_deref().map(read_decoder).transpose()?;
@@ -134,7 +136,10 @@ pub fn session(
     if let Some(text) = method.warning() {
         reporter.warning(text);
     }
-    let folder = take_folder(request, &config, &versions, reporter)?;
+    let folder = match taken {
+        Some(folder) => folder,
+        None => new_folder(&request.folder, &config, &versions)?,
+    };
 
     let essential = config.essential().text()?;
     let print = fingerprint(&format!("{}\n{essential}", request.method));
@@ -320,20 +325,24 @@ fn background(config: &Config, classes: &ClassList) -> Result<Option<String>> {
     }
 }
 
-/// Makes the folder, or takes up the one that is there if it is of this very run.
-fn take_folder(
+/// The folder that is there if it is to be gone on with; none if there is to be a new one.
+fn taken_up(
     request: &Request,
     config: &Config,
     versions: &Versions,
     reporter: &mut dyn Reporter,
-) -> Result<Folder> {
+) -> Result<Option<Folder>> {
     let path = &request.folder;
     let is_there = path.join("config.toml").exists();
     match request.start {
         Start::NewOrResume if !is_there => {}
         Start::New => {}
-        _ => return take_up(path, config, versions, reporter),
+        _ => return take_up(path, config, versions, reporter).map(Some),
     }
+    Folder::check_free(path).map(|()| None)
+}
+
+fn new_folder(path: &Path, config: &Config, versions: &Versions) -> Result<Folder> {
     let text = serde_json::to_string_pretty(versions).map_err(Error::config)?;
     Folder::create(path, &[("config.toml", &config.text()?), ("versions.json", &text)])
 }

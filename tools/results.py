@@ -35,6 +35,8 @@ TAPS = {
 BACKBONES = {"lite0": ["lite0"], "vit_s": ["vit_s"], "both": ["lite0", "vit_s"]}
 GAMMAS = [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8]
 DECODER = "decoder"
+# COCO-Stuff's classes that are things come first.
+COCO_THINGS = 80
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Results:
         self.args = args
         self.roots = {"voc": args.voc, "camvid": args.camvid}
         self.out = args.out
+        self.clip_table = self.make_clip_table()
 
     def data(self, name: str, lists: list[str]) -> str:
         layout, void = ("folder", "void = [255]\n") if name == "voc" else ("camvid", "")
@@ -132,13 +135,13 @@ class Results:
         entries = [f'{{ format = "npy", file = "{path.resolve()}" }}' for path in files]
         return f"tables = [{', '.join(entries)}]\nnormalize = true\n{aliases}\n"
 
-    def clip_table(self) -> Path:
+    def make_clip_table(self) -> Path:
         """Writes CLIP's vectors of VOC's classes, background as the mean of COCO's stuff."""
         path = self.out / "clip_voc.npy"
         folder = self.args.embeddings / "clip_vitb16_text"
         names = (folder / "voc20_single_f16.txt").read_text(encoding="utf-8").split("\n")
         objects = np.load(folder / "voc20_single_f16.npy").astype(np.float32)
-        stuff = np.load(folder / "cocostuff171_single_f16.npy").astype(np.float32)[80:]
+        stuff = np.load(folder / "cocostuff171_single_f16.npy").astype(np.float32)[COCO_THINGS:]
         stuff /= np.linalg.norm(stuff, axis=1, keepdims=True)
         np.save(path, np.vstack([objects, stuff.mean(0)]))
         names = [name.strip() for name in names if name.strip()] + ["background"]
@@ -148,7 +151,7 @@ class Results:
     def embeddings(self, case: Case, row: Row) -> str:
         if not row.is_clip:
             return self.tables(case.data)
-        table = f'{{ format = "npy", file = "{self.clip_table().resolve()}" }}'
+        table = f'{{ format = "npy", file = "{self.clip_table.resolve()}" }}'
         return f"tables = [{table}]\nnormalize = true\n"
 
     def config(self, case: Case, row: Row, unseen: tuple[str, ...]) -> str:

@@ -7,8 +7,8 @@ DATASET is as for tools/results.py, lite0.onnx of tools/export_backbones.py. A l
 embeddings to rows of a classifier can only give rows of unseen classes that are sums of the
 seen classes' rows. Here the best such sums are fitted WITH the masks of the unseen classes,
 which no zero-shot method has, by logistic regression on the seen classes' logits. What they
-reach, over what free rows reach with the same masks, bounds every such method: better
-embeddings cannot raise it. Scores are IoU of validation cells of a 64 x 64 grid whose pixels
+reach, over what free rows reach with the same masks, all but bounds every such method (the
+fit is by cross-entropy, not by IoU): better embeddings cannot raise it. Scores are IoU of validation cells of a 64 x 64 grid whose pixels
 are all of one class, at the same handicaps of the seen classes. Needs scipy beside
 requirements.txt.
 """

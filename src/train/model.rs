@@ -2,7 +2,7 @@
 
 use super::aligned::Aligned;
 use super::decoded::Decoded;
-use super::engine::{CpuEngine, Matrix};
+use super::engine::{CpuEngine, Engine, Matrix, Product};
 use super::error::Result;
 use super::joined::Joined;
 use super::layers::Decoder;
@@ -96,6 +96,27 @@ pub struct Head {
     pub weights: Matrix<f32>,
     /// `[1, classes]`; zeros for dot and cosine.
     pub bias: Matrix<f32>,
+}
+
+impl Head {
+    /// Logits `[rows, classes]` of features `[rows, channels]`.
+    ///
+    /// # Errors
+    /// Those of the engine, for features of another width.
+    pub fn logits(&self, engine: &CpuEngine, rows: &Matrix<f32>) -> Result<Matrix<f32>> {
+        let product =
+            |rows: &Matrix<f32>, weights, bias| engine.product(Product::Nt, rows, weights, bias);
+        Ok(match self.form {
+            HeadForm::Linear => product(rows, &self.weights, Some(&self.bias))?,
+            HeadForm::Dot => product(rows, &self.weights, None)?,
+            HeadForm::Cosine { scale } => {
+                let weights = engine.normalise(&self.weights)?.rows;
+                let mut logits = product(&engine.normalise(rows)?.rows, &weights, None)?;
+                logits.values_mut().iter_mut().for_each(|logit| *logit *= scale);
+                logits
+            }
+        })
+    }
 }
 
 /// What the logits of a head are.

@@ -4,9 +4,9 @@ use super::predictor::{Found, NO_CLASS, Predictor};
 use super::protocol::Resolution;
 use crate::spec::{Decision, Stacking};
 use crate::train::data::LabelMap;
-use crate::train::engine::{CpuEngine, Engine, Matrix, Product, Resize};
+use crate::train::engine::{CpuEngine, Engine, Matrix, Resize};
 use crate::train::error::{Error, Result};
-use crate::train::model::{Head, HeadForm, Model};
+use crate::train::model::{Head, Model};
 use crate::train::pictures::Features;
 use std::format;
 
@@ -21,10 +21,8 @@ use std::vec::Vec;
 pub struct ModelPredictor<'a> {
     features: &'a dyn Features,
     engine: CpuEngine,
-    form: HeadForm,
-    /// `[classes, channels]`, rows of length 1 for a cosine.
-    weights: Matrix<f32>,
-    bias: Matrix<f32>,
+    /// With the rows of the classes that compete.
+    head: Head,
     classes: Vec<Class>,
     decision: Decision,
     pixels: Vec<Pixel>,
@@ -96,38 +94,16 @@ impl<'a> ModelPredictor<'a> {
             return Err(Error::config("none of the model's classes competes"));
         }
         let Head { form, weights, bias } = &model.head;
-        let mut weights = engine.gather_rows(weights, &rows)?;
-        if matches!(form, HeadForm::Cosine { .. }) {
-            weights = engine.normalise(&weights)?.rows;
-        }
+        let weights = engine.gather_rows(weights, &rows)?;
         let bias = rows.iter().map(|row| bias.values().get(*row).copied().unwrap_or(0.0)).collect();
         Ok(ModelPredictor {
             features,
-            form: *form,
-            weights,
-            bias: Matrix::new([1, rows.len()], bias)?,
+            head: Head { form: *form, weights, bias: Matrix::new([1, rows.len()], bias)? },
             classes,
             decision: model.decision,
             pixels: Vec::new(),
             has_picture: false,
             engine,
-        })
-    }
-
-    /// Logits `[rows * columns, classes]` of a picture at the grid.
-    fn logits(&self, picture: usize) -> Result<Matrix<f32>> {
-        let engine = &self.engine;
-        let rows = self.features.rows(picture, 0)?;
-        let linear =
-            |rows: &Matrix<f32>, bias| engine.product(Product::Nt, rows, &self.weights, bias);
-        Ok(match self.form {
-            HeadForm::Linear => linear(&rows, Some(&self.bias))?,
-            HeadForm::Dot => linear(&rows, None)?,
-            HeadForm::Cosine { scale } => {
-                let mut logits = linear(&engine.normalise(&rows)?.rows, None)?;
-                logits.values_mut().iter_mut().for_each(|logit| *logit *= scale);
-                logits
-            }
         })
     }
 }
@@ -136,7 +112,7 @@ impl Predictor for ModelPredictor<'_> {
     fn look(&mut self, picture: usize) -> Result<LabelMap> {
         self.has_picture = false;
         let truth = self.features.pictures().labels(picture)?;
-        let logits = self.logits(picture)?;
+        let logits = self.head.logits(&self.engine, &self.features.rows(picture, 0)?)?;
         let to = self.features.pictures().frame();
         if [truth.height() as usize, truth.width() as usize] != to {
             return Err(Error::config("labels of another size than the frame"));

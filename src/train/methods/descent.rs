@@ -24,6 +24,20 @@ impl OptimiserKind {
             OptimiserKind::Sgd => Optimiser::Sgd(Sgd { rate, momentum, weight_decay }),
         }
     }
+
+    /// Adds to a gradient the weight decay that Adam's step, unlike that of SGD, does not have.
+    pub(super) fn add_decay<E: Engine<f32>>(
+        self,
+        engine: &E,
+        gradient: &mut E::Tensor,
+        decay: f64,
+        weight: &E::Tensor,
+    ) -> Result<()> {
+        match self {
+            OptimiserKind::Adam => Ok(engine.add_scaled(gradient, decay as f32, weight)?),
+            OptimiserKind::Sgd => Ok(()),
+        }
+    }
 }
 
 /// How a layer is stepped. The rate falls as `rate * (1 - step / steps)^power` (methods.md 1.6).
@@ -113,9 +127,7 @@ impl Descent {
         let weights = kind.at(rate * self.weight_factor, self.momentum, self.weight_decay);
         let biases = kind.at(rate * self.bias_factor, self.momentum, 0.0);
         let mut gradient = gradients.weight.clone();
-        if self.optimiser == OptimiserKind::Adam {
-            engine.add_scaled(&mut gradient, self.weight_decay as f32, layer.weight.value())?;
-        }
+        kind.add_decay(engine, &mut gradient, self.weight_decay, layer.weight.value())?;
         layer.weight.step(engine, &gradient, &weights)?;
         layer.bias.step(engine, &gradients.bias, &biases)
     }

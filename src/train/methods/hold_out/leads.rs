@@ -3,9 +3,9 @@
 use super::ScoreSpace;
 use crate::metrics::Confusion;
 use crate::train::data::{Label, Roles};
-use crate::train::engine::{CpuEngine, Engine, Matrix, Product};
+use crate::train::engine::CpuEngine;
 use crate::train::error::Result;
-use crate::train::model::{HeadForm, Model};
+use crate::train::model::Model;
 use crate::train::pictures::{Features, labels_at};
 use crate::train::task::Task;
 use std::boxed::Box;
@@ -62,7 +62,8 @@ impl<'a> Looker<'a> {
             Label::Unlabelled | Label::Void => u32::MAX,
         });
         let rows = self.features.rows(picture, 0)?;
-        Ok((self.leads(&rows)?, truth.collect()))
+        let logits = self.model.head.logits(self.engine, &rows)?;
+        Ok((logits.rows().map(|logits| self.lead(logits)).collect(), truth.collect()))
     }
 
     /// Adds the cells of a picture to the counts by gamma, so many times.
@@ -83,24 +84,8 @@ impl<'a> Looker<'a> {
         Ok(())
     }
 
-    fn leads(&self, rows: &Matrix<f32>) -> Result<Vec<Lead>> {
-        let Looker { engine, model, .. } = self;
-        let upload = |matrix: &Matrix<f32>| engine.upload(matrix.shape(), matrix.values());
-        let (mut x, mut scale) = (upload(rows)?, 1.0);
-        let (mut weights, bias) = (upload(&model.head.weights)?, upload(&model.head.bias)?);
-        if let HeadForm::Cosine { scale: factor } = model.head.form {
-            x = engine.normalise(&x)?.rows;
-            weights = engine.normalise(&weights)?.rows;
-            scale = f64::from(factor);
-        }
-        let logits = engine.product(Product::Nt, &x, &weights, Some(&bias))?;
-        let logits = engine.download(&logits)?;
-        let of_cell = logits.chunks(model.classes.len().max(1));
-        Ok(of_cell.map(|logits| self.lead(logits, scale)).collect())
-    }
-
-    fn lead(&self, logits: &[f32], scale: f64) -> Lead {
-        let values = logits.iter().map(|&logit| f64::from(logit) * scale);
+    fn lead(&self, logits: &[f32]) -> Lead {
+        let values = logits.iter().map(|&logit| f64::from(logit));
         let most = values.clone().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = values.clone().map(|value| libm::exp(value - most)).sum();
         let score = |value: f64| match self.space {

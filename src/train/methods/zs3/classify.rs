@@ -7,7 +7,6 @@ use super::{Part, Zs3, generate, graph};
 use crate::train::engine::{Draw, Engine, Matrix, Targets};
 use crate::train::error::{Error, Result};
 use crate::train::layers::{Generator, Linear, LinearGradients};
-use crate::train::methods::OptimiserKind;
 use crate::train::methods::bag::Chances;
 use crate::train::stage::{Report, Stage, State};
 use crate::train::task::IGNORED;
@@ -210,17 +209,6 @@ impl<'s, 'a, E: Engine<f32>> ClassifierStage<'s, 'a, E> {
         Ok((found.value / f64::from(batch.divisor), gradients))
     }
 
-    /// Adds the weight decay that Adam's step does not have.
-    fn add_decay(&self, gradients: &mut LinearGradients<E::Tensor>) -> Result<()> {
-        let settings = &self.zs3.settings.classifier;
-        if settings.optimiser == OptimiserKind::Sgd || settings.weight_decay == 0.0 {
-            return Ok(());
-        }
-        let decay = settings.weight_decay as f32;
-        let weight = self.plan.layer.weight.value();
-        Ok(self.zs3.engine.add_scaled(&mut gradients.weight, decay, weight)?)
-    }
-
     fn move_average(&mut self) -> Result<()> {
         let decay = self.plan.decay;
         let engine = self.zs3.engine;
@@ -303,8 +291,10 @@ impl<E: Engine<f32>> Stage for ClassifierStage<'_, '_, E> {
             engine.add_scaled(&mut gradients.bias, settings.weight, &by_nodes.bias)?;
             report.push(("graph cross-entropy", generate::finite(loss, LOSS, step)?));
         }
-        self.add_decay(&mut gradients)?;
-        let optimiser = self.zs3.settings.classifier.optimiser_at(step, self.plan.steps);
+        let settings = &self.zs3.settings.classifier;
+        let (decay, weight) = (settings.weight_decay, self.plan.layer.weight.value());
+        settings.optimiser.add_decay(self.zs3.engine, &mut gradients.weight, decay, weight)?;
+        let optimiser = settings.optimiser_at(step, self.plan.steps);
         self.plan.layer.step(self.zs3.engine, &gradients, &optimiser)?;
         self.move_average()?;
         Ok(report)

@@ -10,11 +10,13 @@ use zsseg::backbone::tract::{Options, TractBackbone};
 use zsseg::convert::{DecoderLayers, FEATURES, append_features};
 use zsseg::image::Target;
 use zsseg::map::Layout;
-use zsseg::spec::{Input, InputType, Precision};
+use zsseg::spec::{ChannelOrder, Filter, Fit, Input, InputType, Precision, Preprocess};
 use zsseg::train::data::LabelMap;
 use zsseg::train::engine::{CpuEngine, Draw, Engine, Matrix, Noise};
 use zsseg::train::layers::{Decoder, DecoderSettings};
+use zsseg::train::store::{Extractor, Network, Scratch, TapSource};
 use zsseg::train::{Decoded, Error, Features, Joined, Pictures, Result, Tap, View};
+use zsseg::viz::Picture;
 
 const SIDE: u32 = 16;
 
@@ -59,6 +61,7 @@ fn rows(planes: &[f32], channels: usize) -> Matrix<f32> {
 
 /// One picture whose taps are tensors of a network.
 struct OnePicture {
+    frame: [usize; 2],
     taps: Vec<Tap>,
     values: Vec<Matrix<f32>>,
 }
@@ -75,7 +78,37 @@ impl OnePicture {
         let value = |tap: &Tap| {
             rows(&run(onnx, &tap.name, [tap.channels, tap.height, tap.width]), tap.channels)
         };
-        OnePicture { values: taps.iter().map(value).collect(), taps }
+        let frame = [SIDE as usize; 2];
+        OnePicture { frame, values: taps.iter().map(value).collect(), taps }
+    }
+
+    /// The taps as a store has them, of the network of tokens and a picture whose pixels differ.
+    fn stored(onnx: &[u8], taps: &[&str]) -> OnePicture {
+        let (width, height) = (24, 8);
+        let network = Network {
+            onnx: onnx.to_vec(),
+            input_name: "image".to_string(),
+            input: Input { width, height, layout: Layout::Chw, element: InputType::F32 },
+            preprocess: Preprocess {
+                fit: Fit::Stretch,
+                filter: Filter::Bilinear,
+                antialias: true,
+                order: ChannelOrder::Rgb,
+                scale: 1.0 / 255.0,
+                mean: [0.0; 3],
+                std: [1.0; 3],
+                pad: [0.0; 3],
+            },
+            precision: Precision::AsModel,
+        };
+        let rgb = (0..3 * width * height).map(|i| (i * 7919 % 251) as u8).collect();
+        let picture = Picture::new(width, height, rgb).unwrap();
+        let sources: Vec<TapSource> = taps.iter().map(|text| TapSource::parse(text)).collect();
+        let mut scratch = Scratch::new(&network).unwrap();
+        let mut extractor = Extractor::new(&network, &sources, 0, &mut scratch).unwrap();
+        let prepared = extractor.prepare(&picture).unwrap();
+        let values = extractor.features(&prepared, "picture", &View::PLAIN, 0).unwrap();
+        OnePicture { frame: network.frame(), taps: extractor.taps(), values }
     }
 
     fn names(&self) -> Vec<&str> {
@@ -93,7 +126,7 @@ impl Pictures for OnePicture {
     }
 
     fn frame(&self) -> [usize; 2] {
-        [SIDE as usize; 2]
+        self.frame
     }
 
     fn taps(&self) -> &[Tap] {
@@ -127,17 +160,28 @@ fn decoder(pictures: &OnePicture, settings: &DecoderSettings) -> Decoder {
 #[track_caller]
 fn check(onnx: &[u8], names: &[&str], layers: Option<&DecoderLayers>, features: &dyn Features) {
     let grid = features.grid();
-    let wanted = features.rows(0, 0).unwrap();
     let appended = append_features(onnx, names, grid, layers, None).unwrap();
     let shape = [features.channels(), grid[0], grid[1]];
-    let found = rows(&run(&appended, FEATURES, shape), features.channels());
+    same(&rows(&run(&appended, FEATURES, shape), features.channels()), features);
+}
+
+#[track_caller]
+fn same(found: &Matrix<f32>, features: &dyn Features) {
+    let wanted = features.rows(0, 0).unwrap();
     assert_eq!(found.shape(), wanted.shape());
     let largest = wanted.values().iter().fold(0.0f32, |most, value| most.max(value.abs()));
     assert!(largest > 0.0);
     let pairs = found.values().iter().zip(wanted.values());
     let error = pairs.map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max) / largest;
     assert!(error < 1e-4, "{error} of {largest}");
-    println!("{names:?} {grid:?}: {error:e}");
+}
+
+/// Compares the features added to the network of tokens with those of a store of its taps.
+#[track_caller]
+fn check_tokens(pictures: &OnePicture, layers: Option<&DecoderLayers>, features: &dyn Features) {
+    let names = pictures.names();
+    let appended = append_features(&read(TOKENS), &names, features.grid(), layers, None).unwrap();
+    same(&OnePicture::stored(&appended, &[FEATURES]).values[0], features);
 }
 
 const SEGMENTATION: [(&str, usize, usize, usize); 3] =
@@ -168,6 +212,48 @@ fn decoders_are_those_of_the_training() {
         let features = Decoded::new(&pictures, &decoder, engine()).unwrap();
         check(&onnx, &pictures.names(), Some(&decoder.to_layers()), &features);
     }
+}
+
+/// Two rows of six tokens, after none, one and five others.
+const TOKENS: &str = "tokens_float.onnx";
+const TOKEN_TAPS: [&str; 4] = ["with_class@2x6", "map", "with_registers@2x6", "cells@2x6"];
+
+#[test]
+fn tokens_are_those_of_the_store() {
+    for taps in [&TOKEN_TAPS[..1], &TOKEN_TAPS[2..3], &TOKEN_TAPS] {
+        let pictures = OnePicture::stored(&read(TOKENS), taps);
+        for grid in [[2, 6], [5, 7]] {
+            check_tokens(&pictures, None, &Joined::new(&pictures, grid).unwrap());
+        }
+    }
+}
+
+#[test]
+fn decoders_over_tokens_are_those_of_the_training() {
+    let pictures = OnePicture::stored(&read(TOKENS), &TOKEN_TAPS);
+    let settings = DecoderSettings { tap_channels: 6, channels: 10, ..DecoderSettings::default() };
+    let decoder = decoder(&pictures, &settings);
+    let features = Decoded::new(&pictures, &decoder, engine()).unwrap();
+    check_tokens(&pictures, Some(&decoder.to_layers()), &features);
+}
+
+#[test]
+fn tokens_that_fit_no_grid_are_refused() {
+    let add = |onnx: &[u8], tap: &str, grid| append_features(onnx, &[tap], grid, None, None);
+    let onnx = read(TOKENS);
+    refused(
+        add(&onnx, "with_two", [2, 6]),
+        "tap \"with_two\" has 14 tokens, not those of square patches of 8 x 24 pixels",
+    );
+    refused(add(&onnx, "row", [2, 6]), "tap \"row\" has 5 tokens");
+    // The version of the operators: 17.
+    let version = [0x42, 0x04, 0x0a, 0x00, 0x10, 17];
+    let at = onnx.len() - version.len();
+    assert_eq!(onnx[at..], version);
+    let older = |version: u8| [&onnx[..onnx.len() - 1], &[version]].concat();
+    refused(add(&older(9), "with_class", [2, 6]), "operator version 9 cannot slice; 10 can");
+    refused(add(&older(10), "with_class", [2, 7]), "operator version 10 cannot resize; 11 can");
+    add(&older(10), "with_class", [2, 6]).unwrap();
 }
 
 #[test]

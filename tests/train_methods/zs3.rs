@@ -122,7 +122,8 @@ pub fn resuming_is_not_stopping(method: &dyn Method) {
     method.finish(&done).unwrap();
 }
 
-fn run_stage(method: &dyn Method, index: usize, done: &[State], cuts: &[u64]) -> State {
+/// The last state of a stage that is put down before these steps and taken up again.
+pub fn run_stage(method: &dyn Method, index: usize, done: &[State], cuts: &[u64]) -> State {
     let mut stage = method.begin(index, done).unwrap();
     for step in 0..stage.steps() {
         if cuts.contains(&step) {
@@ -201,7 +202,9 @@ fn every_way_of_training_can_be_stopped() {
     published.layout = Layout::Synthetic;
     let mut uniform = brief();
     uniform.generator.noise = NoiseChoice::Uniform;
-    for settings in [brief(), uniform, graph.clone(), published.clone()] {
+    let mut context = graph.clone();
+    context.graph.as_mut().unwrap().context_aware = true;
+    for settings in [brief(), uniform, graph.clone(), context, published.clone()] {
         resuming_is_not_stopping(&Zs3::new(&engine, &task, settings).unwrap());
     }
     published.layout = Layout::GtMap;
@@ -370,7 +373,7 @@ fn settings_out_of_range_are_refused() {
     let task = Task::new(&roles, &table, &joined, 3).unwrap();
     let engine = engine();
     type Change = fn(&mut Zs3Settings);
-    let changes: [(&str, Change); 14] = [
+    let changes: [(&str, Change); 15] = [
         ("bag_limit", |settings| settings.bag_limit = 0),
         ("generator.steps", |settings| settings.generator.steps = 0),
         ("generator.batch", |settings| settings.generator.batch = 1),
@@ -389,6 +392,11 @@ fn settings_out_of_range_are_refused() {
         ("classifier.rate", |settings| settings.classifier.rate = -1.0),
         ("graph.weight", |settings| {
             settings.graph = Some(GraphSettings { weight: f32::NAN, ..GraphSettings::default() });
+        }),
+        ("generator.noise_size", |settings| {
+            settings.generator.noise_size = DIM + 1;
+            let graph = GraphSettings { context_aware: true, ..GraphSettings::default() };
+            settings.graph = Some(graph);
         }),
     ];
     for (name, change) in changes {

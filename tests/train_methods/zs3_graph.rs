@@ -1,9 +1,12 @@
 //! The generator's derivatives, and graphs of regions.
 
-use crate::support::engine;
+use crate::support::{CLASSES, DIM, Synthetic, embeddings, engine, roles};
+use crate::zs3::{UNSEEN, brief, run_stage};
+use zsseg::train::data::EmbeddingTable;
 use zsseg::train::engine::{Activation, Draw, Engine, Kernel, Matrix, Mmd, MmdGroup, Noise};
 use zsseg::train::layers::{Chain, convolve, convolve_backward};
-use zsseg::train::methods::Regions;
+use zsseg::train::methods::{GraphSettings, Regions, Zs3};
+use zsseg::train::{Method, State, Task, View};
 
 /// Weight and bias.
 type Layer<'a> = [&'a Matrix<f64>; 2];
@@ -126,6 +129,67 @@ fn regions_touch_by_corners() {
     let mean = regions.features(&rows, false).unwrap();
     assert_eq!(mean.values(), [32.0 / 6.0, 3.5, 5.0, 8.5].map(|mean: f64| mean as f32));
     assert_eq!(regions.features(&rows, true).unwrap().values(), [0.0, 2.0, 3.0, 8.0]);
+    let table = Matrix::new([3, 2], vec![1.0f32, 0.0, 0.0, 4.0, 2.0, 2.0]).unwrap();
+    // Six cells, two and two; two without a label do not count.
+    assert_eq!(regions.context(regions.labels(), &table), [1.0, 1.2]);
+    assert_eq!(regions.context(&[0, 1, -1, 1], &table), [0.6, 1.6]);
+    assert_eq!(regions.context(&[-1; 4], &table), [0.0, 0.0]);
+}
+
+/// Embeddings whose first number is 1 in all classes.
+fn with_ones() -> EmbeddingTable {
+    let mut values = embeddings().values().to_vec();
+    values.iter_mut().step_by(DIM).for_each(|value| *value = 1.0);
+    EmbeddingTable::new(CLASSES.map(String::from).to_vec(), DIM, values).unwrap()
+}
+
+/// A generator over graphs that looks at one of its inputs only.
+fn looking_at(input: usize, graph: &State) -> State {
+    let mut state = graph.clone();
+    let weights = state.matrices.get_mut("graph generator.hidden.weight").unwrap();
+    assert_eq!(weights.shape()[1], 2 * DIM);
+    for (unit, row) in weights.rows_mut().enumerate() {
+        row.fill(0.0);
+        row[input] = 0.1 * (unit + 1) as f32;
+    }
+    state
+}
+
+/// A number that all classes have in common is the context's as well. So it makes no difference,
+/// to the generator's discrepancy and to the classifier, whether a generator looks at that number
+/// of the regions or at that of the context; it would with noise in the context's place.
+#[test]
+fn the_context_has_what_all_classes_have_in_common() {
+    let pictures = Synthetic::new(10, 0.3, &[View::PLAIN], 1);
+    let (joined, roles, table, engine) = (pictures.joined(), roles(&UNSEEN), with_ones(), engine());
+    let task = Task::new(&roles, &table, &joined, 3).unwrap();
+    let mut settings = brief();
+    settings.classifier.unseen_share = 1.0;
+    let graph =
+        GraphSettings { steps: 3, pictures_per_step: 2, context_aware: true, ..Default::default() };
+    settings.graph = Some(graph);
+    let method = Zs3::new(&engine, &task, settings).unwrap();
+    let mut done = Vec::new();
+    for stage in 0..method.stages().len() - 1 {
+        done.push(run_stage(&method, stage, &done, &[]));
+    }
+    assert_eq!(method.stages()[1], "graph");
+    let [own, context, other] = [0, DIM, DIM + 1].map(|input| looking_at(input, &done[1]));
+    let report = |generator: &State| {
+        let mut stage = method.begin(1, &done).unwrap();
+        stage.restore(generator).unwrap();
+        stage.step(0).unwrap()
+    };
+    assert!(!report(&own).is_empty());
+    assert_eq!(report(&own), report(&context));
+    assert_ne!(report(&own), report(&other));
+    let classifier = |generator: &State| {
+        let mut done = done.clone();
+        done[1] = generator.clone();
+        run_stage(&method, done.len(), &done, &[])
+    };
+    assert_eq!(classifier(&own), classifier(&context));
+    assert_ne!(classifier(&own), classifier(&other));
 }
 
 /// Against filling, cell by cell.

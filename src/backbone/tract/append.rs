@@ -2,10 +2,8 @@
 
 use super::guard::{self, GraphModel};
 use super::load::{framework, load_refusal};
-use super::{Options, TractBackbone};
-use crate::map::Layout;
-use crate::spec::{Input, InputType, Precision, Quantization};
-use crate::status::{Error, Result, Status};
+use super::tap_shape::TapShape;
+use crate::status::{Result, Status};
 use prost::Message;
 use std::collections::HashSet;
 use std::format;
@@ -24,8 +22,10 @@ use tract_onnx::pb::{
 pub const FEATURES: &str = "zsseg_features";
 /// Name of what an alignment works on.
 const ALIGNED: &str = "zsseg_features_before";
-/// First version of ONNX's operators whose `Resize` takes sizes.
-const LEAST_OPSET: i64 = 11;
+/// First version of ONNX's operators whose `Slice` takes its places as tensors.
+const SLICE_OPSET: i64 = 10;
+/// First version whose `Resize` takes sizes.
+const RESIZE_OPSET: i64 = 11;
 /// First version whose `Resize` may leave out what is not used.
 const OPTIONAL_INPUTS_OPSET: i64 = 13;
 
@@ -82,13 +82,16 @@ impl LayerWeights {
 }
 
 /// The network with a further output [`FEATURES`] of `[1, channels, rows, columns]`: the tensors
-/// `taps` (`[1, channels, height, width]` each) resized bilinearly (half-pixel centres) to `grid`
-/// and joined, through `decoder` and the 1x1 convolution `alignment` if there are such. Everything
+/// `taps` resized bilinearly (half-pixel centres) to `grid` and joined, through `decoder` and the
+/// 1x1 convolution `alignment` if there are such. A tap is `[1, channels, height, width]` or
+/// `[1, tokens, channels]`; tokens are the cells row by row, of square patches that fill the
+/// picture, after [`PREFIX_TOKENS`](super::PREFIX_TOKENS) others, which are dropped. Everything
 /// that was there stays.
 ///
 /// # Errors
 /// [`Status::ModelLoad`] if the network is malformed, naming a tap that is missing, whose shape
-/// cannot be found out or is not of that form, and a tensor whose name is taken;
+/// cannot be found out or is not of those forms, whose tokens fit no grid or several, and a tensor
+/// whose name is taken;
 /// [`Status::InvalidArgument`] for a grid without cells and for a decoder whose layers do not fit
 /// to the taps.
 pub fn append_features(
@@ -102,12 +105,12 @@ pub fn append_features(
         return Err(Status::InvalidArgument.about("features").text("no taps, or an empty grid"));
     }
     let mut model = guard::parse(&framework(), onnx)?;
-    let shapes = taps.iter().map(|tap| tap_shape(onnx, &model.graph, tap));
+    let shapes = taps.iter().map(|tap| TapShape::find(onnx, &model.graph, tap));
     let shapes = shapes.collect::<Result<Vec<_>>>()?;
     if let Some(decoder) = decoder {
         check_decoder(decoder, taps, &shapes)?;
     }
-    let joined: usize = shapes.iter().map(|shape| shape[0]).sum();
+    let joined: usize = shapes.iter().map(|shape| shape.channels).sum();
     let last = decoder.and_then(|decoder| decoder.blocks.last());
     let channels = last.map_or(joined, |block| block.pointwise.bias.len());
     if let Some(layer) = alignment {
@@ -129,14 +132,14 @@ pub fn append_features(
     Ok(proto.encode_to_vec())
 }
 
-fn check_decoder(decoder: &DecoderLayers, taps: &[&str], shapes: &[[usize; 3]]) -> Result<()> {
+fn check_decoder(decoder: &DecoderLayers, taps: &[&str], shapes: &[TapShape]) -> Result<()> {
     let refuse = |text: String| Err(Status::InvalidArgument.about("decoder").text(text));
     if decoder.taps.len() != taps.len() || decoder.blocks.is_empty() || decoder.dilation == 0 {
         return refuse(format!("{} taps for {} layers", taps.len(), decoder.taps.len()));
     }
     let mut joined = 0;
     for ((layer, tap), shape) in decoder.taps.iter().zip(taps).zip(shapes) {
-        layer.check(&format!("tap \"{tap}\""), shape[0])?;
+        layer.check(&format!("tap \"{tap}\""), shape.channels)?;
         joined += layer.bias.len();
     }
     for (index, block) in decoder.blocks.iter().enumerate() {
@@ -151,92 +154,6 @@ fn check_decoder(decoder: &DecoderLayers, taps: &[&str], shapes: &[[usize; 3]]) 
         joined = block.pointwise.bias.len();
     }
     Ok(())
-}
-
-/// A refusal that names a tap.
-fn tap_error(tap: &str, reason: &str) -> Error {
-    load_refusal(&format!("tap \"{tap}\" {reason}"))
-}
-
-/// Channels, rows and columns of a tap.
-fn tap_shape(onnx: &[u8], graph: &GraphProto, tap: &str) -> Result<[usize; 3]> {
-    let is_written = graph.node.iter().any(|node| node.output.iter().any(|name| name == tap));
-    if tap.is_empty() || !is_written {
-        return Err(tap_error(tap, "is written by no node of the network"));
-    }
-    let known = graph.value_info.iter().chain(&graph.output).find(|info| info.name == tap);
-    let sides = match known.and_then(declared_sides) {
-        Some(sides) => sides,
-        None => inferred_sides(onnx, graph, tap)?,
-    };
-    match sides.as_slice() {
-        [1, channels, height, width] if sides.iter().all(|side| *side > 0) => {
-            Ok([*channels, *height, *width])
-        }
-        _ => Err(tap_error(tap, &format!("is {sides:?}, not [1, channels, height, width]"))),
-    }
-}
-
-/// The sides that a graph declares for a tensor of floats, the first 1 if it is left open.
-fn declared_sides(info: &ValueInfoProto) -> Option<Vec<usize>> {
-    let Some(Type::TensorType(tensor)) = info.r#type.as_ref()?.value.as_ref() else { return None };
-    if tensor.elem_type != DataType::Float as i32 {
-        return None;
-    }
-    sides(tensor)
-}
-
-fn sides(tensor: &TensorType) -> Option<Vec<usize>> {
-    let side = |(place, one): (usize, &Dimension)| match one.value {
-        Some(Side::DimValue(side)) if side > 0 => usize::try_from(side).ok(),
-        _ if place == 0 => Some(1),
-        _ => None,
-    };
-    tensor.shape.as_ref()?.dim.iter().enumerate().map(side).collect()
-}
-
-/// The sides that the engine finds.
-fn inferred_sides(onnx: &[u8], graph: &GraphProto, tap: &str) -> Result<Vec<usize>> {
-    let unknown = |reason: &str| tap_error(tap, &format!("has an unknown shape: {reason}"));
-    let constants: HashSet<&str> = graph.initializer.iter().map(|one| &*one.name).collect();
-    let mut fed = graph.input.iter().filter(|input| !constants.contains(&*input.name));
-    let (Some(input), None) = (fed.next(), fed.next()) else {
-        return Err(unknown("the network has not exactly one input"));
-    };
-    let shape = network_input(input).ok_or_else(|| {
-        unknown(&format!("the network's input \"{}\" is no picture of a fixed size", input.name))
-    })?;
-    let options = Options {
-        input: shape,
-        input_name: &input.name,
-        output_name: tap,
-        channels: 1,
-        grid_height: 1,
-        grid_width: 1,
-        output_layout: Layout::Chw,
-        second: None,
-        precision: Precision::FloatActivations,
-        threads: 1,
-    };
-    TractBackbone::output_shape(onnx, &options).map_err(|error| unknown(&error.to_string()))
-}
-
-fn network_input(input: &ValueInfoProto) -> Option<Input> {
-    let Some(Type::TensorType(tensor)) = input.r#type.as_ref()?.value.as_ref() else { return None };
-    let any = Quantization { scale: 1.0, zero_point: 0 };
-    let element = match DataType::try_from(tensor.elem_type).ok()? {
-        DataType::Float => InputType::F32,
-        DataType::Uint8 => InputType::U8(any),
-        DataType::Int8 => InputType::I8(any),
-        _ => return None,
-    };
-    let (height, width, layout) = match sides(tensor)?.as_slice() {
-        [1, 3, height, width] => (*height, *width, Layout::Chw),
-        [1, height, width, 3] => (*height, *width, Layout::Hwc),
-        _ => return None,
-    };
-    let [width, height] = [u32::try_from(width).ok()?, u32::try_from(height).ok()?];
-    Some(Input { width, height, layout, element })
 }
 
 /// Adds nodes to a graph.
@@ -263,21 +180,24 @@ impl<'a> Builder<'a> {
     fn add_all(
         &mut self,
         taps: &[&str],
-        shapes: &[[usize; 3]],
+        shapes: &[TapShape],
         grid: [usize; 2],
         decoder: Option<&DecoderLayers>,
         last: &str,
     ) -> Result<()> {
         let mut parts = Vec::new();
         for (index, (tap, shape)) in taps.iter().zip(shapes).enumerate() {
-            let [mut width, from @ ..] = *shape;
-            let mut tensor = tap.to_string();
+            let mut width = shape.channels;
+            let mut tensor = match shape.prefix {
+                Some(prefix) => self.map_of_tokens(index, tap, shape, prefix)?,
+                None => tap.to_string(),
+            };
             if let Some(layer) = decoder.and_then(|decoder| decoder.taps.get(index)) {
                 width = layer.bias.len();
                 tensor = self.pointwise(&format!("{FEATURES}_tap{index}"), &tensor, layer)?;
                 tensor = self.simple("Relu", &format!("{FEATURES}_tap{index}_relu"), &[&tensor])?;
             }
-            if from != grid {
+            if shape.grid != grid {
                 let name = format!("{FEATURES}_tap{index}_resized");
                 tensor = self.resize(&name, &tensor, [width, grid[0], grid[1]])?;
             }
@@ -353,15 +273,49 @@ impl<'a> Builder<'a> {
         self.node("Conv", name, &[x, &weight, &bias], attributes)
     }
 
-    fn resize(&mut self, name: &str, x: &str, shape: [usize; 3]) -> Result<String> {
-        if self.opset < LEAST_OPSET {
-            let opset = self.opset;
-            let text = format!("operator version {opset} cannot resize; {LEAST_OPSET} can");
-            return Err(load_refusal(&text));
+    /// Tokens `[1, prefix + rows * columns, channels]` as `[1, channels, rows, columns]`.
+    fn map_of_tokens(
+        &mut self,
+        index: usize,
+        tap: &str,
+        shape: &TapShape,
+        prefix: usize,
+    ) -> Result<String> {
+        self.require(SLICE_OPSET, "slice")?;
+        let name = |part: &str| format!("{FEATURES}_tap{index}_{part}");
+        let [rows, columns] = shape.grid;
+        let mut tensor = tap.to_string();
+        if prefix > 0 {
+            let starts = self.integers(&name("first_cell"), &[prefix])?;
+            let ends = self.integers(&name("end"), &[prefix + rows * columns])?;
+            let axes = self.integers(&name("axis"), &[1])?;
+            tensor = self.simple("Slice", &name("cells"), &[&tensor, &starts, &ends, &axes])?;
         }
-        let sizes: Vec<i64> = [1].into_iter().chain(shape).map(|side| side as i64).collect();
-        let bytes = sizes.iter().flat_map(|side| side.to_le_bytes()).collect();
-        let sizes = self.constant(&format!("{name}_sizes"), DataType::Int64, &[4], bytes)?;
+        let order = vec![ints("perm", &[0, 2, 1])];
+        tensor = self.node("Transpose", &name("channels_first"), &[&tensor], order)?;
+        let sides = self.integers(&name("sides"), &[1, shape.channels, rows, columns])?;
+        self.simple("Reshape", &name("map"), &[&tensor, &sides])
+    }
+
+    fn require(&self, least: i64, what: &str) -> Result<()> {
+        let opset = self.opset;
+        match opset < least {
+            true => {
+                let text = format!("operator version {opset} cannot {what}; {least} can");
+                Err(load_refusal(&text))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn resize(
+        &mut self,
+        name: &str,
+        x: &str,
+        [channels, rows, columns]: [usize; 3],
+    ) -> Result<String> {
+        self.require(RESIZE_OPSET, "resize")?;
+        let sizes = self.integers(&format!("{name}_sizes"), &[1, channels, rows, columns])?;
         let unused = match self.opset < OPTIONAL_INPUTS_OPSET {
             true => self.floats(&format!("{name}_unused"), &[0], &[])?,
             false => String::new(),
@@ -398,6 +352,11 @@ impl<'a> Builder<'a> {
     fn floats(&mut self, name: &str, dims: &[usize], values: &[f32]) -> Result<String> {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(name, DataType::Float, dims, bytes)
+    }
+
+    fn integers(&mut self, name: &str, values: &[usize]) -> Result<String> {
+        let bytes = values.iter().flat_map(|value| (*value as i64).to_le_bytes()).collect();
+        self.constant(name, DataType::Int64, &[values.len()], bytes)
     }
 
     fn constant(

@@ -26,8 +26,10 @@ mod load;
 mod quantize;
 mod requantize;
 mod resize;
+mod tap_shape;
 mod taps;
 
+pub use tap_shape::PREFIX_TOKENS;
 pub use taps::TractTaps;
 
 pub use append::{BlockWeights, DecoderLayers, FEATURES, LayerWeights, append_features};

@@ -1,15 +1,12 @@
 //! How the tensor of a tap is laid out.
 
+use crate::backbone::tract::PREFIX_TOKENS;
 use crate::train::engine::Matrix;
 use crate::train::error::{Error, Result};
 use crate::train::pictures::Tap;
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
-
-/// Tokens before those of the cells that a transformer may have: none, a class token, or a class
-/// token and four registers.
-const EXTRA_TOKENS: [usize; 3] = [0, 1, 5];
 
 /// Order of a tap's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +15,8 @@ pub enum TapForm {
     Chw,
     /// `[1, rows, columns, channels]`.
     Hwc,
-    /// `[1, tokens, channels]`, the last `rows * columns` of which are the cells row by row; 0, 1
-    /// or 5 tokens before them (class token, registers) are dropped.
+    /// `[1, tokens, channels]`, the last `rows * columns` of which are the cells row by row;
+    /// [`PREFIX_TOKENS`] before them (class token, registers) are dropped.
     Tokens {
         /// Rows of the grid.
         rows: usize,
@@ -55,7 +52,7 @@ impl TapSource {
             | (TapForm::Hwc, &[1, rows, columns, channels]) => (rows, columns, channels, 0),
             (TapForm::Tokens { rows, columns }, &[1, tokens, channels]) => {
                 let extra = rows.checked_mul(columns).and_then(|cells| tokens.checked_sub(cells));
-                let extra = extra.filter(|extra| EXTRA_TOKENS.contains(extra));
+                let extra = extra.filter(|extra| PREFIX_TOKENS.contains(extra));
                 (rows, columns, channels, extra.ok_or_else(|| self.wrong(sides))?)
             }
             _ => return Err(self.wrong(sides)),

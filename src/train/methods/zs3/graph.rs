@@ -156,6 +156,20 @@ impl Regions {
         }
         Ok(means)
     }
+
+    /// The mean of the rows of `embeddings` that the cells' classes have, if a region's class is
+    /// that of `labels`; cells without a class do not count, and without any it is 0.
+    pub fn context(&self, labels: &[i32], embeddings: &Matrix<f32>) -> Vec<f32> {
+        let mut sums = vec![0.0f64; embeddings.shape()[1]];
+        let mut count = 0usize;
+        for region in &self.of_cell {
+            let class = labels.get(*region).and_then(|label| usize::try_from(*label).ok());
+            let Some(row) = class.and_then(|class| embeddings.row(class)) else { continue };
+            sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+            count += 1;
+        }
+        sums.iter().map(|sum| (sum / count.max(1) as f64) as f32).collect()
+    }
 }
 
 fn set(matrix: &mut Matrix<f32>, row: usize, column: usize, value: f32) {
@@ -163,10 +177,24 @@ fn set(matrix: &mut Matrix<f32>, row: usize, column: usize, value: f32) {
     slot.into_iter().for_each(|slot| *slot = value);
 }
 
-/// Embeddings of regions; those without a label have that of class 0, as published.
-fn embeddings_of(prepared: &Prepared, labels: &[i32]) -> Result<Matrix<f32>> {
+/// What a picture's regions are generated from: their embeddings, and beside them its context if
+/// that takes the place of noise. Regions without a label have the embedding of class 0, as
+/// published.
+fn inputs_of(
+    embeddings: &Matrix<f32>,
+    regions: &Regions,
+    labels: &[i32],
+    context_aware: bool,
+) -> Result<Matrix<f32>> {
     let class = |label: &i32| usize::try_from(*label).unwrap_or(0);
-    pick(&prepared.embeddings, labels.iter().map(class))
+    let own = pick(embeddings, labels.iter().map(class))?;
+    if !context_aware {
+        return Ok(own);
+    }
+    let context = regions.context(labels, embeddings);
+    let [count, dim] = own.shape();
+    let values = own.rows().flat_map(|row| row.iter().chain(&context)).copied().collect();
+    Ok(Matrix::new([count, 2 * dim], values)?)
 }
 
 /// Trains the generator over graphs on the regions of random pictures.
@@ -216,9 +244,11 @@ impl<E: Engine<f32>> Stage for GraphStage<'_, '_, E> {
         let real = engine.upload(real.shape(), real.values())?;
         let adjacency = regions.adjacency(self.settings.normalised)?;
         let adjacency = engine.upload(adjacency.shape(), adjacency.values())?;
-        let embeddings = embeddings_of(self.prepared, &regions.labels)?;
+        let context_aware = self.settings.context_aware;
+        let embeddings = &self.prepared.embeddings;
+        let inputs = inputs_of(embeddings, &regions, &regions.labels, context_aware)?;
         let draw = self.draw(step, Purpose::GraphNoise)?;
-        let trace = self.generator.generate(engine, &embeddings, draw, Some(&adjacency))?;
+        let trace = self.generator.generate(engine, &inputs, draw, Some(&adjacency))?;
         let groups = [MmdGroup { generated: 0..count, real: 0..count }];
         let settings = Mmd { kernel: &self.kernel, groups: &groups, real_weights: None };
         let found = engine.mmd(&trace.output, &real, &settings)?;
@@ -282,6 +312,7 @@ pub(super) fn node_batch<E: Engine<f32>>(
     let dice = shares(stage.draw(step, Purpose::Regions)?, count * SHARES);
     let (mut values, mut classes) = (Vec::new(), Vec::new());
     let mut generated: Vec<(Vec<i32>, Matrix<f32>)> = Vec::new();
+    let mut inputs = Vec::new();
     for (choice, dice) in choices.iter().zip(dice.chunks_exact(SHARES)) {
         let picture = pictures.get(place(*choice, pictures.len())).copied().unwrap_or_default();
         let (regions, is_true) = zs3.graph_regions(picture)?;
@@ -290,6 +321,9 @@ pub(super) fn node_batch<E: Engine<f32>>(
             (false, _) => relabelled(stage, &regions, dice),
         };
         if is_generated {
+            let embeddings = &stage.prepared.embeddings;
+            let own = inputs_of(embeddings, &regions, &labels, settings.context_aware)?;
+            inputs.extend(own.into_values());
             generated.push((labels, regions.adjacency(settings.normalised)?));
             continue;
         }
@@ -299,11 +333,11 @@ pub(super) fn node_batch<E: Engine<f32>>(
     }
     if !generated.is_empty() {
         let labels: Vec<i32> = generated.iter().flat_map(|(labels, _)| labels).copied().collect();
-        let embeddings = embeddings_of(stage.prepared, &labels)?;
+        let inputs = Matrix::new([labels.len(), generator.form().dim], inputs)?;
         let adjacency = side_by_side(&generated, labels.len())?;
         let adjacency = zs3.engine.upload(adjacency.shape(), adjacency.values())?;
         let draw = stage.draw(step, Purpose::GraphNoise)?;
-        let trace = generator.generate(zs3.engine, &embeddings, draw, Some(&adjacency))?;
+        let trace = generator.generate(zs3.engine, &inputs, draw, Some(&adjacency))?;
         values.extend(zs3.engine.download(&trace.output)?);
         classes.extend(labels);
     }

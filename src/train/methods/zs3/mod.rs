@@ -160,15 +160,25 @@ impl<'a, E: Engine<f32>> Zs3<'a, E> {
     }
 
     pub(super) fn generator_form(&self) -> GeneratorForm {
-        let form = self.graph_form();
+        let form = self.noisy_form();
         match self.has_residuals() {
             true => GeneratorForm { noise_size: 0, ..form },
             false => form,
         }
     }
 
-    /// That of the generator over graphs: regions have no residuals.
+    /// That of the generator over graphs: regions have no residuals. A context is half of what
+    /// its nodes are given, as noise is otherwise.
     pub(super) fn graph_form(&self) -> GeneratorForm {
+        let form = self.noisy_form();
+        match self.settings.has_context() {
+            true => GeneratorForm { dim: 2 * form.dim, noise_size: 0, ..form },
+            false => form,
+        }
+    }
+
+    /// A generator with noise of its own.
+    fn noisy_form(&self) -> GeneratorForm {
         let settings = &self.settings.generator;
         GeneratorForm {
             dim: self.task.embeddings.dim(),

@@ -184,6 +184,10 @@ pub struct GraphSettings {
     /// Whether neighbours are mixed by `D^-1/2 (A + I) D^-1/2` rather than `A` (published).
     /// Default true.
     pub normalised: bool,
+    /// Whether each region has the mean embedding of its picture's labelled cells in place of
+    /// noise; unseen classes that were put into the picture count. The mean is as long as an
+    /// embedding, so `generator.noise_size` must be 0. Published as an option; default false.
+    pub context_aware: bool,
     /// Weight of the regions' cross-entropy in the classifier's loss, 0 or more. Published and
     /// default 0.1.
     pub weight: f32,
@@ -253,6 +257,7 @@ impl Default for GraphSettings {
             steps: 4_000,
             first_pixel: false,
             normalised: true,
+            context_aware: false,
             weight: 0.1,
             pictures_per_step: 8,
         }
@@ -288,7 +293,14 @@ impl Zs3Settings {
         require(!(self.generator.relu && residual), "generator.relu", "false with residuals")?;
         self.generator.check()?;
         self.classifier.check()?;
+        let context = self.has_context() && self.generator.noise_size != 0;
+        require(!context, "generator.noise_size", "0 with graph.context_aware")?;
         self.graph.as_ref().map_or(Ok(()), GraphSettings::check)
+    }
+
+    /// Whether regions have the mean embedding of their picture in place of noise.
+    pub(super) fn has_context(&self) -> bool {
+        self.graph.as_ref().is_some_and(|graph| graph.context_aware)
     }
 
     /// The kernel for features of that many channels.

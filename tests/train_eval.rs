@@ -1,6 +1,10 @@
 //! Evaluation: scores, laws that counts keep, and the two predictors.
 #![cfg(feature = "train")]
 
+#[path = "common/external.rs"]
+mod external;
+#[path = "train_eval/fusion.rs"]
+mod fusion;
 #[path = "train_eval/laws.rs"]
 mod laws;
 #[path = "train_eval/matching.rs"]

@@ -5,6 +5,8 @@
 mod bundles;
 #[path = "train_run/configs.rs"]
 mod configs;
+#[path = "train_run/fusions.rs"]
+mod fusions;
 #[path = "train_run/killed.rs"]
 mod killed;
 #[path = "train_run/models.rs"]
@@ -20,3 +22,5 @@ mod support;
 mod toy;
 #[path = "train_run/trainee.rs"]
 mod trainee;
+#[path = "train_methods/two_taps.rs"]
+mod two_taps;

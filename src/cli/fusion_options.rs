@@ -42,20 +42,7 @@ impl FromStr for Rule {
     type Err = String;
 
     fn from_str(text: &str) -> core::result::Result<Rule, String> {
-        let (name, number) = match text.split_once('=') {
-            None => (text, None),
-            Some((name, number)) => {
-                let number = number.parse::<f32>();
-                (name, Some(number.map_err(|_| "what follows = is no number".to_string())?))
-            }
-        };
-        let fusion = match name {
-            "select" => Fusion::Select { threshold: number.unwrap_or(0.5) },
-            "vote" => Fusion::Vote { agreement: number.unwrap_or(0.6) },
-            "soft" => Fusion::Soft { mix: number.unwrap_or(0.5) },
-            _ => return Err("it is one of select, vote and soft".to_string()),
-        };
-        fusion.check().map_err(|error| error.to_string())?;
+        let fusion = text.parse::<Fusion>().map_err(|error| error.to_string())?;
         Ok(Rule(fusion))
     }
 }

@@ -1,9 +1,10 @@
 //! A frame in pieces: no call does more than the caller allows.
 
 use super::Segmenter;
+use super::shapes::Logits;
 use crate::head::{Output, Placements, Progress};
 use crate::image::{Geometry, Image};
-use crate::map::Map;
+use crate::map::{Layout, Map};
 use crate::status::{Result, Status};
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -266,7 +267,8 @@ impl<'a> Segmenter<'a> {
             Progress::Evidence => {
                 if let Some(shapes) = self.shapes.as_mut() {
                     let input = self.preprocessor.input();
-                    shapes.begin(geometry, (input.height, input.width));
+                    let rows = (geometry.y.filled(), input.height);
+                    shapes.begin(rows, (geometry.x.filled(), input.width));
                     self.work.stage = Stage::Shapes;
                 }
                 Ok(false)
@@ -289,7 +291,9 @@ impl<'a> Segmenter<'a> {
                 }
             }
         };
-        if shapes.step(&features, decoder)? {
+        let (classes, values) = decoder.evidence_mut();
+        let mut logits = Logits { values, classes, layout: Layout::Chw };
+        if shapes.step(&features, &mut logits)? {
             work.stage = Stage::Decode;
         }
         Ok(false)

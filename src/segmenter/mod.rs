@@ -3,7 +3,7 @@
 mod engine;
 mod frame;
 mod naming;
-mod shapes;
+pub(crate) mod shapes;
 
 pub use frame::{Frame, Source};
 pub use naming::{ClassCost, ClassSource, Meaning};
@@ -18,13 +18,14 @@ use crate::limits::Limits;
 use crate::map::Map;
 use crate::math::kernels::Kernels;
 use crate::spec::{Decision, HeadKind};
+use crate::spectral::Shape;
 use crate::status::{Result, Status};
 use crate::trace::{Clock, StageTimes};
 use core::sync::atomic::AtomicBool;
 use engine::Engine;
 use frame::Work;
 use naming::Desk;
-use shapes::Shapes;
+use shapes::{Shapes, affinity_of};
 
 #[cfg(feature = "tract")]
 use crate::backbone::Coverage;
@@ -73,7 +74,11 @@ impl<'a> Buffers<'a> {
         // A counting arena's table has no places that could be counted.
         let classes = (bundle.head().classes as usize).saturating_add(extra);
         let shapes = match limits.fusion {
-            true => Some(Shapes::carve(arena, bundle, (classes, limits.affinity), kernels)?),
+            true => {
+                let source = limits.affinity.unwrap_or(affinity_of(bundle));
+                let scores = Shape { height: grid.height, width: grid.width, channels: classes };
+                Some(Shapes::carve(arena, source, scores, kernels)?)
+            }
             false => None,
         };
         Ok(Buffers {

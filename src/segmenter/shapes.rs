@@ -2,8 +2,6 @@
 
 use crate::arena::Arena;
 use crate::bundle::Bundle;
-use crate::head::Decoder;
-use crate::image::Geometry;
 use crate::limits::{AffinityShape, product};
 use crate::map::{Layout, Map};
 use crate::math::kernels::Kernels;
@@ -42,12 +40,23 @@ enum Stage {
     Fuse,
 }
 
+/// Logits of the cells of a grid, to be changed in place.
+pub(crate) struct Logits<'l> {
+    /// `classes` numbers per cell.
+    pub(crate) values: &'l mut [f32],
+    pub(crate) classes: usize,
+    pub(crate) layout: Layout,
+}
+
+/// How much of the pixels of an axis shows the frame, not padding, and how many there are.
+pub(crate) type Filled = (Range<u32>, u32);
+
 /// Finds segments and fuses them with the logits.
 ///
 /// # Memory
 /// That of [`Spectral`] on at most 1,024 cells and of [`Fuser`], the averaged features, and 20
 /// bytes per cell of the network's output.
-pub(super) struct Shapes<'a> {
+pub(crate) struct Shapes<'a> {
     settings: Option<FusionSettings>,
     /// Of the features.
     source: AffinityShape,
@@ -68,22 +77,21 @@ pub(super) struct Shapes<'a> {
 }
 
 impl<'a> Shapes<'a> {
-    pub(super) fn carve(
+    /// For features of the shape `source` and logits of the shape `scores`, whose channels are the
+    /// most classes there may be.
+    pub(crate) fn carve(
         arena: &mut Arena<'a>,
-        bundle: &Bundle<'_>,
-        (classes, asked): (usize, Option<AffinityShape>),
+        source: AffinityShape,
+        scores: Shape,
         kernels: &'static Kernels,
     ) -> Result<Shapes<'a>> {
-        let manifest = bundle.manifest();
-        let (height, width) = (manifest.grid_height as usize, manifest.grid_width as usize);
-        let source = asked.unwrap_or(affinity_of(bundle));
+        let (height, width) = (scores.height, scores.width);
         let block = block_side(source.height, source.width);
         let graph = Shape {
             height: source.height.div_ceil(block),
             width: source.width.div_ceil(block),
             channels: source.channels,
         };
-        let scores = Shape { height, width, channels: classes };
         let settings = Settings { segments: MAX_SEGMENTS.min(graph.cells()?), ..Settings::DEFAULT };
         let pooled = product("averaged features", &[graph.cells()?, graph.channels])?;
         let lifted = product("segments", &[MAX_SEGMENTS, height, width])?;
@@ -102,7 +110,7 @@ impl<'a> Shapes<'a> {
         })
     }
 
-    pub(super) fn set(&mut self, settings: Option<FusionSettings>) -> Result<()> {
+    pub(crate) fn set(&mut self, settings: Option<FusionSettings>) -> Result<()> {
         if let Some(FusionSettings { fusion, segments }) = settings {
             fusion.check()?;
             if segments as usize > MAX_SEGMENTS {
@@ -114,24 +122,25 @@ impl<'a> Shapes<'a> {
         Ok(())
     }
 
-    /// Begins with a frame that lies so in the network's input, of this size.
-    pub(super) fn begin(&mut self, geometry: &Geometry, (height, width): (u32, u32)) {
+    /// Begins with a frame that fills so much of the rows and columns of the network's input.
+    pub(crate) fn begin(&mut self, (rows, height): Filled, (columns, width): Filled) {
         self.stage = Stage::Pool(0);
         self.visible = (
-            cells_inside(geometry.y.filled(), height, self.source.height),
-            cells_inside(geometry.x.filled(), width, self.source.width),
+            cells_inside(rows.clone(), height, self.source.height),
+            cells_inside(columns.clone(), width, self.source.width),
         );
         self.fuser.set_window(
-            cells_inside(geometry.y.filled(), height, self.grid.0),
-            cells_inside(geometry.x.filled(), width, self.grid.1),
+            cells_inside(rows, height, self.grid.0),
+            cells_inside(columns, width, self.grid.1),
         );
     }
 
-    /// One bounded piece of work; `true` when the decoder's logits have been changed.
-    pub(super) fn step(
+    /// One bounded piece of work; `true` when the logits have been changed. Given again after
+    /// that, it changes other logits by the same segments.
+    pub(crate) fn step(
         &mut self,
         features: &Map<'_, f32>,
-        decoder: &mut Decoder<'_>,
+        logits: &mut Logits<'_>,
     ) -> Result<bool> {
         match self.stage {
             Stage::Pool(y) => {
@@ -151,11 +160,19 @@ impl<'a> Shapes<'a> {
                 }
             }
             Stage::Fuse => {
-                self.fuse(decoder)?;
+                self.fuse(logits)?;
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The segments that logits were fused with last, on their grid.
+    #[cfg(feature = "train")]
+    pub(crate) fn lifted(&self) -> impl Iterator<Item = &[f32]> {
+        let most = self.settings.map_or(0, |settings| settings.segments as usize);
+        let count = self.spectral.segments().count().min(most);
+        pieces(self.lifted, self.grid.0 * self.grid.1).take(count)
     }
 
     fn check(&self, features: &Map<'_, f32>) -> Result<()> {
@@ -190,9 +207,10 @@ impl<'a> Shapes<'a> {
         }
     }
 
-    fn fuse(&mut self, decoder: &mut Decoder<'_>) -> Result<()> {
+    fn fuse(&mut self, logits: &mut Logits<'_>) -> Result<()> {
         let Some(settings) = self.settings else { return Ok(()) };
-        let (classes, logits) = decoder.evidence_mut();
+        let Logits { values, classes, layout } = logits;
+        let (classes, layout) = (*classes, *layout);
         if classes == 0 {
             return Ok(());
         }
@@ -209,7 +227,7 @@ impl<'a> Shapes<'a> {
         let lifted = self.lifted.get(..count * cells).unwrap_or_default();
         let segments = Segments::new(lifted, cells)?;
         let shape = Shape { height: self.grid.0, width: self.grid.1, channels: classes };
-        let mut scores = Scores::new(logits, &shape, Layout::Chw)?;
+        let mut scores = Scores::new(values, &shape, layout)?;
         self.fuser.run(settings.fusion, &segments, &mut scores)?;
         Ok(())
     }
@@ -221,7 +239,7 @@ fn inputs<'i>(pooled: &'i [f32], graph: &Shape) -> Result<Inputs<'i>> {
 }
 
 /// Shape of the features that the network itself gives: its second output, or its only one.
-fn affinity_of(bundle: &Bundle<'_>) -> AffinityShape {
+pub(super) fn affinity_of(bundle: &Bundle<'_>) -> AffinityShape {
     let manifest = bundle.manifest();
     match bundle.second_output() {
         Some(second) => AffinityShape {

@@ -15,8 +15,10 @@ use super::{MAX_CELLS, Segments, Shape};
 use crate::arena::Arena;
 use crate::limits::{MAX_CLASSES, product};
 use crate::map::Layout;
-use crate::status::{Result, Status};
+use crate::status::{Error, Result, Status};
+use core::fmt;
 use core::ops::Range;
+use core::str::FromStr;
 
 /// Classes with no more than one cell in this many keep their shape in [`Fusion::Select`].
 const SELECT_AREA_INVERSE: usize = 200;
@@ -66,6 +68,42 @@ impl Fusion {
             return Err(Status::InvalidArgument.about(what));
         }
         Ok(())
+    }
+}
+
+/// "select", "vote" or "soft" with its usual number, or with another as in "vote=0.7".
+impl FromStr for Fusion {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Fusion> {
+        let (name, number) = match text.split_once('=') {
+            None => (text, None),
+            Some((name, number)) => {
+                let wrong = |_| Status::InvalidArgument.about("number of a fusion rule");
+                (name, Some(number.parse::<f32>().map_err(wrong)?))
+            }
+        };
+        let fusion = match name {
+            "select" => Fusion::Select { threshold: number.unwrap_or(0.5) },
+            "vote" => Fusion::Vote { agreement: number.unwrap_or(0.6) },
+            "soft" => Fusion::Soft { mix: number.unwrap_or(0.5) },
+            _ => {
+                let about = "a fusion rule, which is one of select, vote and soft";
+                return Err(Status::InvalidArgument.about(about));
+            }
+        };
+        fusion.check()?;
+        Ok(fusion)
+    }
+}
+
+impl fmt::Display for Fusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fusion::Select { threshold } => write!(f, "select={threshold}"),
+            Fusion::Vote { agreement } => write!(f, "vote={agreement}"),
+            Fusion::Soft { mix } => write!(f, "soft={mix}"),
+        }
     }
 }
 

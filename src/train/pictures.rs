@@ -4,6 +4,7 @@
 use super::data::{LabelMap, Nearest};
 use super::engine::Matrix;
 use super::error::{Error, Result};
+use core::ops::Range;
 use serde::{Deserialize, Serialize};
 use std::format;
 use std::string::String;
@@ -90,6 +91,14 @@ pub trait Pictures: Sync {
     /// # Errors
     /// Those of the data set.
     fn labels(&self, picture: usize) -> Result<LabelMap>;
+
+    /// Rows and columns of the frame that show a picture, not padding: all, if none is padded.
+    ///
+    /// # Errors
+    /// As [`Pictures::labels`].
+    fn shown(&self, _picture: usize) -> Result<[Range<u32>; 2]> {
+        Ok(self.frame().map(|side| 0..side as u32))
+    }
 }
 
 /// One feature vector per cell of a grid: what a head is trained on.

@@ -14,7 +14,7 @@ use zsseg::train::run::{
 };
 use zsseg::train::{Pictures, Result, View};
 
-fn registry() -> Registry {
+pub fn registry() -> Registry {
     let presets = Presets { default: PRESET, paper: Some(PAPER) };
     Registry::new().with(Entry::new::<ToySettings>("toy", presets, |engine, task, settings| {
         Toy::boxed(engine, task, settings)
@@ -27,7 +27,7 @@ fn open(stores: &[PathBuf], set: FileSet) -> Result<Box<dyn Pictures>> {
 }
 
 /// A configuration with all its files.
-fn files(folder: &Path) -> PathBuf {
+pub fn files(folder: &Path) -> PathBuf {
     std::fs::create_dir(folder.join("pictures")).unwrap();
     std::fs::write(folder.join("pictures/classes.txt"), CLASSES.join("\n")).unwrap();
     std::fs::write(folder.join("pictures/train.txt"), lines(12)).unwrap();
@@ -53,7 +53,7 @@ fn lines(count: usize) -> String {
     (0..count).map(|picture| format!("picture{picture}\n")).collect()
 }
 
-fn request(config: &Path, start: Start, settings: &[&str]) -> Request {
+pub fn request(config: &Path, start: Start, settings: &[&str]) -> Request {
     let settings: Vec<Setting> = settings.iter().map(|it| Setting::parse(it).unwrap()).collect();
     Request {
         method: "toy".into(),

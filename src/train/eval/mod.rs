@@ -5,10 +5,13 @@
 //! the seen classes' handicap and the reliability of the confidences.
 
 mod bootstrap;
+mod borders;
 mod bundle_predictor;
 mod chart;
 mod episodes;
 mod evaluation;
+mod fused;
+mod fusing;
 pub mod matching;
 mod model_predictor;
 mod of_model;
@@ -21,10 +24,14 @@ mod subject;
 mod sweep;
 
 pub use bootstrap::{Interval, Intervals, ROUNDS, SHARE, bootstrap};
+pub use borders::near_borders;
 pub use bundle_predictor::{BundlePredictor, Common};
 pub use chart::{confusion_chart, reliability_chart};
 pub use episodes::{Episodes, FewShot, few_shot};
 pub use evaluation::{Cell, Evaluation, Setup};
+pub use fused::{Fused, FusedScores, FusionPlan, GivenClass, ORACLE_NOTE, Oracle, measure_fused};
+pub(crate) use fusing::check_same;
+pub use fusing::{AffinityTap, Fusing};
 pub use model_predictor::ModelPredictor;
 pub use of_model::{Measured, measure_model};
 pub use predictor::{Found, NO_CLASS, Predictor, Space};

@@ -1,9 +1,11 @@
 //! Trained models over stored features, in the network's frame.
 
+use super::fusing::Fusing;
 use super::predictor::{Found, NO_CLASS, Predictor};
 use super::protocol::Resolution;
+use crate::segmenter::FusionSettings;
 use crate::spec::{Decision, Stacking};
-use crate::train::data::LabelMap;
+use crate::train::data::{LabelMap, Nearest};
 use crate::train::engine::{CpuEngine, Engine, Matrix, Resize};
 use crate::train::error::{Error, Result};
 use crate::train::model::{Head, Model};
@@ -26,7 +28,19 @@ pub struct ModelPredictor<'a> {
     classes: Vec<Class>,
     decision: Decision,
     pixels: Vec<Pixel>,
-    has_picture: bool,
+    fusing: Option<Fusing<'a>>,
+    fusion: Option<FusionSettings>,
+    latest: Option<Looked>,
+}
+
+/// The picture that was looked at.
+struct Looked {
+    picture: usize,
+    /// At the grid, before fusion.
+    logits: Matrix<f32>,
+    /// How the pixels were made of them, if they were: by which fusion, and what seen classes
+    /// lost before it.
+    pixels: Option<(Option<FusionSettings>, f32)>,
 }
 
 /// A class that competes.
@@ -102,36 +116,127 @@ impl<'a> ModelPredictor<'a> {
             classes,
             decision: model.decision,
             pixels: Vec::new(),
-            has_picture: false,
+            fusing: None,
+            fusion: None,
+            latest: None,
             engine,
         })
+    }
+
+    /// Number of the classes that compete.
+    pub fn class_count(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Gives the predictor what fuses logits at the grid with segments. It is made for the same
+    /// features and for [`ModelPredictor::class_count`] classes.
+    pub fn with_fusing(self, fusing: Fusing<'a>) -> ModelPredictor<'a> {
+        ModelPredictor { fusing: Some(fusing), latest: None, ..self }
+    }
+
+    /// Moves masks towards segments from the next [`Predictor::look`] on, or no longer. Looking at
+    /// the same picture again costs neither its logits nor its segments again. A handicap in
+    /// logits is taken before fusion then, and confidences are those after it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without [`ModelPredictor::with_fusing`].
+    pub fn set_fusion(&mut self, fusion: Option<FusionSettings>) -> Result<()> {
+        if fusion.is_some() && self.fusing.is_none() {
+            return Err(Error::config("fusion without features to find segments from"));
+        }
+        self.fusion = fusion;
+        Ok(())
+    }
+
+    /// The segments that the picture was fused with last, none before: for every pixel of the
+    /// frame whether it lies in the segment.
+    pub(super) fn segments(&self) -> Vec<Vec<bool>> {
+        let sources = |from: usize, to: usize| Nearest::Torch.sources(from as u32, to as u32);
+        let ([rows, columns], [height, width]) =
+            (self.features.grid(), self.features.pictures().frame());
+        let (ys, xs) = (sources(rows, height), sources(columns, width));
+        let of_row = |y: &u32| {
+            let start = *y as usize * columns;
+            xs.iter().map(move |x| start + *x as usize)
+        };
+        let cells: Vec<usize> = ys.iter().flat_map(of_row).collect();
+        let mask = |segment: Vec<bool>| -> Vec<bool> {
+            cells.iter().map(|cell| segment.get(*cell) == Some(&true)).collect()
+        };
+        self.fusing.iter().flat_map(Fusing::segments).map(mask).collect()
+    }
+
+    /// Logits of a picture before fusion.
+    fn read(&mut self, picture: usize) -> Result<Looked> {
+        let rows = self.features.rows(picture, 0)?;
+        let logits = self.head.logits(&self.engine, &rows)?;
+        if let Some(fusing) = &mut self.fusing {
+            fusing.begin(picture, &rows)?;
+        }
+        Ok(Looked { picture, logits, pixels: None })
+    }
+
+    /// Makes sure of what every pixel of the frame is decided from, and tells what handicap the
+    /// decision has yet to take. One in logits comes before fusion, as on a device: it decides
+    /// which class a cell has when it meets the segments.
+    fn prepare(&mut self, stacking: Stacking) -> Result<Stacking> {
+        let looked = self.latest.take();
+        let mut looked = looked.ok_or_else(|| Error::config("no picture was looked at"))?;
+        let (before, rest) = match (self.fusion, stacking) {
+            (Some(_), Stacking::Logits(gamma)) => (gamma, Stacking::Off),
+            _ => (0.0, stacking),
+        };
+        let wanted = Some((self.fusion, before));
+        if looked.pixels != wanted {
+            self.summarise(&looked.logits, before)?;
+            looked.pixels = wanted;
+        }
+        self.latest = Some(looked);
+        Ok(rest)
+    }
+
+    fn summarise(&mut self, logits: &Matrix<f32>, before: f32) -> Result<()> {
+        let to = self.features.pictures().frame();
+        let from = self.features.grid();
+        let resize = Resize { pictures: 1, from, to, align_corners: false };
+        let logits = match (self.fusion, &mut self.fusing) {
+            (Some(fusion), Some(fusing)) => {
+                let mut fused = logits.clone();
+                for row in fused.rows_mut() {
+                    let seen = row.iter_mut().zip(&self.classes).filter(|(_, class)| class.is_seen);
+                    seen.for_each(|(logit, _)| *logit -= before);
+                }
+                fusing.run(fusion, &mut fused)?;
+                self.engine.resize(&fused, &resize)?
+            }
+            _ => self.engine.resize(logits, &resize)?,
+        };
+        self.pixels.clear();
+        self.pixels.extend(logits.rows().map(|row| summary(row, &self.classes)));
+        Ok(())
     }
 }
 
 impl Predictor for ModelPredictor<'_> {
     fn look(&mut self, picture: usize) -> Result<LabelMap> {
-        self.has_picture = false;
+        let latest = self.latest.take();
         let truth = self.features.pictures().labels(picture)?;
-        let logits = self.head.logits(&self.engine, &self.features.rows(picture, 0)?)?;
-        let to = self.features.pictures().frame();
-        if [truth.height() as usize, truth.width() as usize] != to {
+        if [truth.height() as usize, truth.width() as usize] != self.features.pictures().frame() {
             return Err(Error::config("labels of another size than the frame"));
         }
-        let from = self.features.grid();
-        let resize = Resize { pictures: 1, from, to, align_corners: false };
-        let logits = self.engine.resize(&logits, &resize)?;
-        self.pixels.clear();
-        self.pixels.extend(logits.rows().map(|row| summary(row, &self.classes)));
-        self.has_picture = true;
+        let looked = match latest.filter(|latest| latest.picture == picture) {
+            Some(latest) => latest,
+            None => self.read(picture)?,
+        };
+        self.latest = Some(looked);
+        self.prepare(self.decision.stacking)?;
         Ok(truth)
     }
 
     fn decide(&mut self, handicap: Option<Stacking>, found: &mut Found) -> Result<()> {
-        if !self.has_picture {
-            return Err(Error::config("no picture was looked at"));
-        }
         let stacking = handicap.unwrap_or(self.decision.stacking);
         Decision { stacking, ..self.decision }.check()?;
+        let stacking = self.prepare(stacking)?;
         found.labels.clear();
         found.confidences.clear();
         for pixel in &self.pixels {

@@ -32,6 +32,21 @@ pub struct Measured<'a> {
     pub gammas: &'a [f32],
 }
 
+impl Measured<'_> {
+    /// What is evaluated, and how.
+    pub(super) fn setup(&self) -> Result<Setup> {
+        let protocol = Protocol { resolution: Resolution::Frame, ..self.protocol.clone() };
+        Ok(Setup {
+            model: self.name.to_string(),
+            subject: Subject::new(self.classes, self.roles, &protocol)?,
+            protocol,
+            space: self.space,
+            gammas: self.gammas.to_vec(),
+            notes: Vec::new(),
+        })
+    }
+}
+
 /// Measures a model on all of `pictures`, in the network's frame. Classes that are scored but that
 /// the model lacks count as missed.
 ///
@@ -43,16 +58,9 @@ pub fn measure_model(
     measured: &Measured<'_>,
     engine: CpuEngine,
 ) -> Result<Evaluation> {
-    let protocol = Protocol { resolution: Resolution::Frame, ..measured.protocol.clone() };
-    let subject = Subject::new(measured.classes, measured.roles, &protocol)?;
-    let mut evaluation = Evaluation::new(Setup {
-        model: measured.name.to_string(),
-        subject: subject.clone(),
-        protocol,
-        space: measured.space,
-        gammas: measured.gammas.to_vec(),
-        notes: Vec::new(),
-    })?;
+    let setup = measured.setup()?;
+    let subject = setup.subject.clone();
+    let mut evaluation = Evaluation::new(setup)?;
     let features = model.features(pictures, measured.grid, engine)?;
     let competes = |class| subject.scored(class) != Scored::No;
     let mut predictor =

@@ -1,9 +1,11 @@
 //! Some of the taps of pictures.
 
+use super::config::Config;
 use crate::train::data::LabelMap;
 use crate::train::engine::Matrix;
 use crate::train::error::{Error, Result};
 use crate::train::pictures::{Pictures, Tap, View};
+use core::ops::Range;
 use std::boxed::Box;
 use std::format;
 use std::string::String;
@@ -14,6 +16,12 @@ pub struct Chosen {
     pictures: Box<dyn Pictures>,
     taps: Vec<Tap>,
     places: Vec<usize>,
+}
+
+/// The pictures with the taps that the configuration names.
+pub(super) fn chosen(config: &Config, pictures: Box<dyn Pictures>) -> Result<Chosen> {
+    Chosen::new(pictures, config.features.taps.as_deref())
+        .map_err(|error| Error::config(format!("[features] `taps`: {error}")))
 }
 
 impl Chosen {
@@ -77,5 +85,9 @@ impl Pictures for Chosen {
 
     fn labels(&self, picture: usize) -> Result<LabelMap> {
         self.pictures.labels(picture)
+    }
+
+    fn shown(&self, picture: usize) -> Result<[Range<u32>; 2]> {
+        self.pictures.shown(picture)
     }
 }

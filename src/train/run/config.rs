@@ -2,6 +2,8 @@
 
 use super::table::{differences, read, set, text};
 use crate::convert::WeightTypeName;
+use crate::segmenter::FusionSettings;
+use crate::spectral::Fusion;
 use crate::train::data::DataSource;
 use crate::train::error::{Error, Result};
 use crate::train::eval::Space;
@@ -16,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
 use std::vec::Vec;
 use toml::{Table, Value};
+
+/// Most segments, as on a device.
+const MAX_SEGMENTS: u32 = FusionSettings::of(Fusion::Soft { mix: 0.0 }).segments;
 
 /// A configuration. Paths are relative to its file until [`Config::read`] has resolved them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -126,12 +131,82 @@ pub struct EvaluationConfig {
     pub gammas: Vec<f32>,
     /// Rounds of the bootstrap for the intervals; 0: none.
     pub bootstrap: u32,
+    /// Rules of fusion that the model is measured with as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fusion: Option<FusionConfig>,
+}
+
+/// Masks moved towards spectral segments (methods.md 6.9, 6.10) before they are measured.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FusionConfig {
+    /// Rules, one or more: "select", "vote" or "soft", or with a number as in "vote=0.7".
+    pub rules: Vec<FusionRule>,
+    /// Segments: 0 (nothing changes) to 5.
+    pub segments: u32,
+    /// Stores with the validation pictures that segments are found from, such as those of another
+    /// network; `validation_stores` without.
+    pub stores: Vec<PathBuf>,
+    /// The tap that segments are found from. Needed if `stores` have several; without `stores` and
+    /// `tap` it is the features that the head works on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tap: Option<String>,
+    /// Most pixels of the frame between a border and what is scored as near it; 0: no such scores.
+    pub border: u32,
+}
+
+impl Default for FusionConfig {
+    fn default() -> FusionConfig {
+        let rules = [
+            Fusion::Select { threshold: 0.5 },
+            Fusion::Vote { agreement: 0.6 },
+            Fusion::Soft { mix: 0.5 },
+        ];
+        let rules = rules.map(FusionRule).to_vec();
+        FusionConfig { rules, segments: 5, stores: Vec::new(), tap: None, border: 8 }
+    }
+}
+
+impl FusionConfig {
+    fn check(&self, has_validation: bool) -> Result<()> {
+        let wrong = |reason: &str| Err(Error::config(format!("[evaluation.fusion] {reason}")));
+        if !has_validation {
+            return wrong("needs [validation]");
+        }
+        if self.rules.is_empty() {
+            return wrong("`rules` is empty");
+        }
+        if self.segments > MAX_SEGMENTS {
+            return wrong("`segments` must be 0 to 5");
+        }
+        Ok(())
+    }
+}
+
+/// A rule of fusion, in a file a text.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FusionRule(pub Fusion);
+
+impl TryFrom<String> for FusionRule {
+    type Error = crate::status::Error;
+
+    fn try_from(text: String) -> core::result::Result<FusionRule, Self::Error> {
+        text.parse().map(FusionRule)
+    }
+}
+
+impl From<FusionRule> for String {
+    fn from(rule: FusionRule) -> String {
+        rule.0.to_string()
+    }
 }
 
 impl Default for EvaluationConfig {
     fn default() -> EvaluationConfig {
         let protocol = "ours".to_string();
-        EvaluationConfig { protocol, space: Space::Logits, gammas: Vec::new(), bootstrap: 0 }
+        let (space, gammas) = (Space::Logits, Vec::new());
+        EvaluationConfig { protocol, space, gammas, bootstrap: 0, fusion: None }
     }
 }
 
@@ -348,6 +423,9 @@ impl Config {
         self.features.stores.iter_mut().for_each(here);
         self.features.validation_stores.iter_mut().for_each(here);
         self.features.decoder.iter_mut().for_each(here);
+        if let Some(fusion) = &mut self.evaluation.fusion {
+            fusion.stores.iter_mut().for_each(here);
+        }
         for table in &mut self.embeddings.tables {
             here(&mut table.file);
             table.names.iter_mut().for_each(here);
@@ -377,6 +455,9 @@ impl Config {
         }
         if self.validation.is_some() == self.features.validation_stores.is_empty() {
             return wrong("[validation] and [features] `validation_stores` go together");
+        }
+        if let Some(fusion) = &self.evaluation.fusion {
+            fusion.check(self.validation.is_some())?;
         }
         if self.embeddings.tables.is_empty() {
             return wrong("[embeddings] `tables` is empty");

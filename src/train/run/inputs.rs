@@ -120,6 +120,7 @@ pub(super) fn hashes(config: &Config) -> Result<BTreeMap<String, String>> {
     let mut files: Vec<PathBuf> = Vec::new();
     files.extend(config.features.stores.iter().cloned());
     files.extend(config.features.validation_stores.iter().cloned());
+    files.extend(config.evaluation.fusion.iter().flat_map(|fusion| fusion.stores.iter().cloned()));
     files.extend(config.features.decoder.iter().cloned());
     for table in &config.embeddings.tables {
         files.push(table.file.clone());

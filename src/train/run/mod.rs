@@ -22,13 +22,14 @@ mod session;
 mod sweep;
 mod table;
 mod tensor_file;
+mod validation;
 mod versions;
 
 pub use bundle::{BundleParts, bundle};
 pub use chosen::Chosen;
 pub use config::{
-    Aliases, BundleConfig, ClassesConfig, Config, EmbeddingsConfig, FeaturesConfig, Format, Pace,
-    Setting, TableConfig,
+    Aliases, BundleConfig, ClassesConfig, Config, EmbeddingsConfig, FeaturesConfig, Format,
+    FusionConfig, FusionRule, Pace, Setting, TableConfig,
 };
 pub use folder::Folder;
 pub use inputs::{class_embeddings, class_roles};

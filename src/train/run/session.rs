@@ -1,18 +1,18 @@
 //! One training from its configuration to its bundle.
 
 use super::bundle::{BundleParts, bundle};
-use super::chosen::Chosen;
+use super::chosen::{Chosen, chosen};
 use super::config::Config;
 use super::folder::Folder;
 use super::inputs::{class_embeddings, class_roles, fingerprint, hashes};
 use super::model_file::{decode_model, encode_model};
 use super::runner::{Reporter, Silent, Trained, train};
+use super::validation::{Validation, open_data};
 use super::versions::Versions;
-use crate::train::data::{ClassList, DataSet, DataSource, EmbeddingTable, FileSet, Roles};
+use crate::train::data::{ClassList, DataSet, EmbeddingTable, FileSet, Roles};
 use crate::train::decoded::Decoded;
 use crate::train::engine::CpuEngine;
 use crate::train::error::{Error, Result};
-use crate::train::eval::{Measured, Protocol, Report, measure_model};
 use crate::train::joined::Joined;
 use crate::train::layers::Decoder;
 use crate::train::methods::{Choice, Preset, Registry, choose_gamma, default_folds};
@@ -161,7 +161,10 @@ pub fn session(
     let names = inputs.classes.names();
     let model = folder.write("model.safetensors", &encode_model(&trained.model, names)?)?;
     let bundle = inputs.bundle(&config, &trained.model, &folder)?;
-    let validation = inputs.validate(&config, &trained.model, environment, engine)?;
+    let of_classes = (&inputs.classes, &inputs.roles);
+    let validation = inputs.validation.as_ref();
+    let validation =
+        validation.map(|it| it.measure(&config, &trained.model, of_classes, engine)).transpose()?;
     let summary = Summary {
         version: env!("CARGO_PKG_VERSION"),
         method: request.method.clone(),
@@ -215,6 +218,7 @@ struct Inputs {
     embeddings: EmbeddingTable,
     pictures: Chosen,
     background: Option<String>,
+    validation: Option<Validation>,
 }
 
 impl Inputs {
@@ -228,7 +232,8 @@ impl Inputs {
             .map_err(|error| Error::config(format!("[embeddings]: {error}")))?;
         let pictures = (environment.open)(&config.features.stores, set)?;
         let pictures = chosen(config, pictures)?;
-        Ok(Inputs { classes, roles, embeddings, pictures, background })
+        let validation = Validation::open(config, &classes, environment)?;
+        Ok(Inputs { classes, roles, embeddings, pictures, background, validation })
     }
 
     fn bundle(&self, config: &Config, model: &Model, folder: &Folder) -> Result<Option<PathBuf>> {
@@ -241,38 +246,6 @@ impl Inputs {
             background: self.background.as_deref(),
         };
         Ok(Some(folder.write("model.zsb", &bundle(model, &parts)?)?))
-    }
-
-    fn validate(
-        &self,
-        config: &Config,
-        model: &Model,
-        environment: &Environment<'_>,
-        engine: CpuEngine,
-    ) -> Result<Option<serde_json::Value>> {
-        let Some(source) = &config.validation else { return Ok(None) };
-        let set = open_data("validation", source)?;
-        if set.classes() != &self.classes {
-            return Err(Error::config("[validation] has other classes than [data]"));
-        }
-        let pictures = (environment.open)(&config.features.validation_stores, set)?;
-        let pictures = chosen(config, pictures)?;
-        let asked = &config.evaluation;
-        let measured = Measured {
-            name: "model.safetensors",
-            grid: config.features.grid,
-            classes: &self.classes,
-            roles: &self.roles,
-            protocol: &Protocol::named(&asked.protocol)?,
-            space: asked.space,
-            gammas: &asked.gammas,
-        };
-        let evaluation = measure_model(model, &pictures, &measured, engine)?;
-        let report = Report::new(&evaluation, asked.bootstrap, config.seed);
-        let mut report = serde_json::to_value(&report).map_err(Error::config)?;
-        // What shards are merged by is of no use here, and long.
-        report.as_object_mut().map(|fields| fields.remove("counts"));
-        Ok(Some(report))
     }
 }
 
@@ -304,15 +277,6 @@ fn give_decoder(model: &mut Model, decoder: Option<Decoder>) -> Result<()> {
     }
     model.decoder = Some(decoder);
     Ok(())
-}
-
-fn open_data(table: &str, source: &DataSource) -> Result<FileSet> {
-    source.open().map_err(|error| Error::config(format!("[{table}]: {error}")))
-}
-
-fn chosen(config: &Config, pictures: Box<dyn Pictures>) -> Result<Chosen> {
-    Chosen::new(pictures, config.features.taps.as_deref())
-        .map_err(|error| Error::config(format!("[features] `taps`: {error}")))
 }
 
 fn background(config: &Config, classes: &ClassList) -> Result<Option<String>> {

@@ -6,6 +6,7 @@ use crate::math::resample::Placement;
 use crate::spec::{Fit, Input, InputType};
 use crate::train::data::{Label, LabelMap, Nearest};
 use crate::train::error::{Error, Result};
+use core::ops::Range;
 use std::format;
 use std::vec;
 use std::vec::Vec;
@@ -17,12 +18,7 @@ use std::vec::Vec;
 /// [`Error::Compute`] for labels so long and thin that no frame shows them; [`Error::Config`] for a
 /// frame of impossible sides.
 pub fn labels_in_frame(labels: &LabelMap, fit: Fit, frame: [usize; 2]) -> Result<LabelMap> {
-    let side = |side: usize| {
-        u32::try_from(side).map_err(|_| Error::config(format!("a frame with a side of {side}")))
-    };
-    let (height, width) = (side(frame[0])?, side(frame[1])?);
-    let input = Input { width, height, layout: Layout::Chw, element: InputType::F32 };
-    let place = Geometry::new(fit, labels.width(), labels.height(), &input)?;
+    let place = placed(labels, fit, frame)?;
     let (columns, rows) = (sources(&place.x), sources(&place.y));
     let mut framed = Vec::with_capacity(columns.len() * rows.len());
     for row in rows {
@@ -30,7 +26,29 @@ pub fn labels_in_frame(labels: &LabelMap, fit: Fit, frame: [usize; 2]) -> Result
             |column: &Option<u32>| Some((*column, row?)).and_then(|(x, y)| labels.get(x?, y));
         framed.extend(columns.iter().map(label).map(|label| label.unwrap_or(Label::Void)));
     }
-    Ok(LabelMap::new(width, height, labels.classes(), &framed)?)
+    Ok(LabelMap::new(place.x.input(), place.y.input(), labels.classes(), &framed)?)
+}
+
+/// Rows and columns of the frame that show pixels of a picture with these labels.
+///
+/// # Errors
+/// As [`labels_in_frame`].
+pub(super) fn shown_in_frame(
+    labels: &LabelMap,
+    fit: Fit,
+    frame: [usize; 2],
+) -> Result<[Range<u32>; 2]> {
+    let place = placed(labels, fit, frame)?;
+    Ok([place.y.filled(), place.x.filled()])
+}
+
+fn placed(labels: &LabelMap, fit: Fit, frame: [usize; 2]) -> Result<Geometry> {
+    let side = |side: usize| {
+        u32::try_from(side).map_err(|_| Error::config(format!("a frame with a side of {side}")))
+    };
+    let (height, width) = (side(frame[0])?, side(frame[1])?);
+    let input = Input { width, height, layout: Layout::Chw, element: InputType::F32 };
+    Ok(Geometry::new(fit, labels.width(), labels.height(), &input)?)
 }
 
 /// The pixel that each pixel of the input shows; `None` for padding.

@@ -1,12 +1,13 @@
 //! Stores as a training sees them.
 
-use super::geometry::labels_in_frame;
+use super::geometry::{labels_in_frame, shown_in_frame};
 use super::reader::StoreReader;
 use crate::spec::Fit;
 use crate::train::data::{DataSet, FileSet, LabelMap};
 use crate::train::engine::Matrix;
 use crate::train::error::{Error, Result};
 use crate::train::pictures::{Pictures, Tap, View};
+use core::ops::Range;
 use std::collections::BTreeMap;
 use std::format;
 use std::path::PathBuf;
@@ -28,8 +29,11 @@ pub struct Stored {
     set: FileSet,
     /// Place in the data set, of each picture.
     samples: Vec<usize>,
-    labels: Vec<OnceLock<LabelMap>>,
+    labels: Vec<OnceLock<Framed>>,
 }
+
+/// Labels in the frame, and the rows and columns that show the picture.
+type Framed = (LabelMap, [Range<u32>; 2]);
 
 impl Stored {
     /// Opens stores of the same pictures, and finds their labels in `set` by name. Labels lie in
@@ -78,6 +82,18 @@ impl Stored {
         &self.stores
     }
 
+    fn framed(&self, picture: usize) -> Result<&Framed> {
+        let kept = self.labels.get(picture).ok_or_else(|| self.no_picture(picture))?;
+        if let Some(framed) = kept.get() {
+            return Ok(framed);
+        }
+        let sample = self.sample(picture).ok_or_else(|| self.no_picture(picture))?;
+        let (labels, frame) = (self.set.load_labels(sample)?, self.frame());
+        let shown = shown_in_frame(&labels, self.fit, frame)?;
+        let framed = (labels_in_frame(&labels, self.fit, frame)?, shown);
+        Ok(kept.get_or_init(|| framed))
+    }
+
     fn no_picture(&self, picture: usize) -> Error {
         Error::config(format!("picture {picture} of {}", self.samples.len()))
     }
@@ -116,13 +132,11 @@ impl Pictures for Stored {
     }
 
     fn labels(&self, picture: usize) -> Result<LabelMap> {
-        let kept = self.labels.get(picture).ok_or_else(|| self.no_picture(picture))?;
-        if let Some(labels) = kept.get() {
-            return Ok(labels.clone());
-        }
-        let sample = self.sample(picture).ok_or_else(|| self.no_picture(picture))?;
-        let labels = labels_in_frame(&self.set.load_labels(sample)?, self.fit, self.frame())?;
-        Ok(kept.get_or_init(|| labels).clone())
+        self.framed(picture).map(|(labels, _)| labels.clone())
+    }
+
+    fn shown(&self, picture: usize) -> Result<[Range<u32>; 2]> {
+        self.framed(picture).map(|(_, shown)| shown.clone())
     }
 }
 

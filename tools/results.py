@@ -54,12 +54,14 @@ class Row:
     folds: int = 0
     # Whether classes are known by CLIP's text vectors instead of word vectors.
     is_clip: bool = False
+    # Whether masks fused with segments of the transformer's tokens are measured as well.
+    is_fused: bool = False
 
 
 ROWS = [
     Row("ridge", "ridge", 'form = "prototypes"\nrow_lambda = 0.03', folds=5),
     Row("softmax, unseen rows by ridge", "supervised",
-        "project_rows = true\nrow_lambda = 0.03", folds=5),
+        "project_rows = true\nrow_lambda = 0.03", folds=5, is_fused=True),
     Row("SPNet", "spnet"),
     Row("SPNet with gamma", "spnet", folds=3),
     Row("ZS3Net", "zs3net", folds=2),
@@ -68,11 +70,14 @@ ROWS = [
     Row("SPNet + plain self-training (transductive)", "strict", "views = 1"),
     Row(STRICT, "strict"),
     Row("ZS-MMD (transductive, reconstruction)", "zs-mmd"),
-    Row("SAZS, CLIP's text vectors", "sazs", "epochs = 6", folds=2, is_clip=True),
+    Row("SAZS, CLIP's text vectors", "sazs", "epochs = 6", folds=2, is_clip=True,
+        is_fused=True),
 ]
 LABEL_SHARES = [1.0, 0.2, 0.05]
 SEEN_ONLY = Row("seen-only head", "supervised")
-ALL_LABELS = Row("all labels", "supervised")
+ALL_LABELS = Row("all labels", "supervised", is_fused=True)
+FUSED_ROWS = [row for row in [ALL_LABELS, *ROWS] if row.is_fused]
+SEGMENTS_FROM = "vit_s"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,6 +190,11 @@ class Results:
             f"[method]\n{row.settings}",
             f"[evaluation]\ngammas = {json.dumps(GAMMAS)}",
         ]
+        if self.is_fused(case, row):
+            tokens = self.store(case.data, SEGMENTS_FROM, 1, is_mirrored=False).resolve()
+            parts.append(
+                f'[evaluation.fusion]\nstores = ["{tokens}"]\ntap = "{TAPS[SEGMENTS_FROM][0]}"'
+            )
         if case.decoder:
             model = self.run(dataclasses.replace(case, decoder=False), DECODER_ROW, 1)
             parts[3] += f'\ndecoder = "{(model / "model.safetensors").resolve()}"'
@@ -194,6 +204,10 @@ class Results:
                 f"space = \"logits\"\ngammas = {json.dumps(GAMMAS)}"
             )
         return "\n".join(parts) + "\n"
+
+    def is_fused(self, case: Case, row: Row) -> bool:
+        tokens = self.store(case.data, SEGMENTS_FROM, 1, is_mirrored=False)
+        return row.is_fused and case.backbone == "lite0" and tokens.exists()
 
     def run(self, case: Case, row: Row, seed: int) -> Path:
         """Returns the folder of a finished run."""
@@ -215,16 +229,16 @@ class Results:
         print(name, flush=True)
         return folder
 
-    def scores(self, case: Case, row: Row, seed: int) -> dict | None:
+    def metrics(self, case: Case, row: Row, seed: int) -> dict | None:
         path = self.out / "runs" / f"{case.name}/{row.name.replace(' ', '-')}/{seed}/metrics.json"
         if not path.exists():
             return None
-        return json.loads(path.read_text(encoding="utf-8"))["validation"]["scores"]
+        return json.loads(path.read_text(encoding="utf-8"))["validation"]
 
     def found(self, case: Case, row: Row) -> list[dict]:
         """Returns the scores of the seeds that are done."""
-        scores = [self.scores(case, row, seed) for seed in self.seeds()]
-        return [one for one in scores if one]
+        metrics = [self.metrics(case, row, seed) for seed in self.seeds()]
+        return [one["scores"] for one in metrics if one]
 
     def reference(self, case: Case) -> tuple[float, float] | None:
         """Returns the seen-only head's seen mIoU and the unseen mIoU with all labels."""
@@ -258,6 +272,28 @@ class Results:
             lines.append(f"| {share:.0%} | {seeds} | {' | '.join(means)} |")
         return [*lines, ""] if len(lines) > 4 else []
 
+    def fusions(self, case: Case) -> list[str]:
+        """Returns the table of masks fused with segments."""
+        lines = []
+        for row in FUSED_ROWS:
+            metrics = [self.metrics(case, row, seed) for seed in self.seeds()]
+            fused = [one["fusion"]["rules"] for one in metrics if one and one.get("fusion")]
+            for same in zip(*fused):
+                whole = [means_of(one["scores"], case.unseen) for one in same]
+                near = [means_of(one["near_borders"], case.unseen) for one in same]
+                cells = [spread(values) for values in [*zip(*whole), *zip(*near)]]
+                lines.append(f"| {row.name} | {same[0]['rule']} | {len(same)} | {' | '.join(cells)} |")
+        if not lines:
+            return []
+        return [
+            "Fused with segments of the transformer's tokens; on the right only pixels near borders:",
+            "",
+            "| | rule | seeds | seen | unseen | H | seen | unseen | H |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *lines,
+            "",
+        ]
+
     def table(self, case: Case) -> list[str]:
         if not case.unseen:
             return self.few_labels(case)
@@ -278,16 +314,14 @@ class Results:
             found = self.found(case, row)
             if not found:
                 continue
-            seen = [scores["seen"]["mean_iou"] for scores in found]
-            unseen = [scores["unseen"]["mean_iou"] for scores in found]
-            harmonic = [scores["harmonic"]["iou"] or 0.0 for scores in found]
+            seen, unseen, harmonic = zip(*(means_of(scores, case.unseen) for scores in found))
             cells = [str(len(found)), *map(spread, (seen, unseen, harmonic))]
             ratios = [
                 f"{statistics.mean(unseen) / ceiling:.2f}",
                 f"{statistics.mean(seen) / seen_only:.2f}",
             ]
             lines.append(f"| {row.name} | {' | '.join(cells + ratios)} |")
-        return [*lines, ""]
+        return [*lines, "", *self.fusions(case)]
 
 
 def rows_of(case: Case) -> list[Row]:
@@ -315,6 +349,16 @@ def few(share: float, pretrain_steps: int | None) -> Row:
 
 
 DECODER_ROW = Row("contrastive pre-training", "contrastive")
+
+
+def means_of(scores: dict, unseen: tuple[str, ...]) -> tuple[float, float, float]:
+    """Returns mIoU of other classes and of `unseen`, and their harmonic mean."""
+    counted = [one for one in scores["classes"] if one["iou"] is not None]
+    of = [
+        statistics.mean(one["iou"] for one in counted if (one["name"] in unseen) == is_unseen)
+        for is_unseen in (False, True)
+    ]
+    return *of, statistics.harmonic_mean(of)
 
 
 def spread(values: list[float]) -> str:

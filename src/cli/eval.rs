@@ -4,11 +4,12 @@ use super::class_options::ClassArgs;
 use super::data_options::DataOptions;
 use super::decision_options::DecisionArgs;
 use super::failure::{self, Usage};
+use super::fusion_options::RuleArgs;
 use super::model::{Memory, ModelFile};
 use super::segment::hex;
 use super::{Outcome, png, write};
 use crate::limits::{Limits, MAX_THREADS};
-use crate::segmenter::Segmenter;
+use crate::segmenter::{FusionSettings, Segmenter};
 use crate::spec::{Decision, Stacking};
 use crate::train::data::{ClassList, DataSet, FileSet, Role, Roles, Split, picture_size};
 use crate::train::eval::{
@@ -97,6 +98,8 @@ pub struct Args {
     classes: ClassArgs,
     #[command(flatten, next_help_heading = "Decision")]
     decision: DecisionArgs,
+    #[command(flatten, next_help_heading = "Shapes")]
+    shapes: RuleArgs,
 }
 
 /// Part of a list: every `count`-th picture from `part` on.
@@ -195,11 +198,13 @@ fn evaluated(args: &Args, data: &FileSet) -> Result<Evaluation> {
     let file = ModelFile::read(args.bundle.as_deref())?;
     let bundle = file.bundle()?;
     let limits = Limits { threads: args.threads, ..measured(data, &indices, protocol.resolution) };
-    let limits = args.classes.limits(limits);
+    let fusion = args.shapes.settings();
+    let limits = Limits { fusion: fusion.is_some(), ..args.classes.limits(limits) };
     let mut memory = Memory::for_model(&bundle, &limits)?;
     let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
         .map_err(|error| Error::new(error).context(file.path.display().to_string()))?;
     segmenter.set_decision(args.decision.of(bundle.decision())?)?;
+    segmenter.set_fusion(fusion)?;
     args.classes.apply(&mut segmenter)?;
 
     let mut notes = Vec::new();
@@ -211,7 +216,7 @@ fn evaluated(args: &Args, data: &FileSet) -> Result<Evaluation> {
 
     let stacking = segmenter.decision().stacking;
     let name = bundle.model_name();
-    let model = described(name, &hex(&bundle.sha256()), &segmenter);
+    let model = described(name, &hex(&bundle.sha256()), &segmenter, fusion);
     let space = args.gamma_space.unwrap_or(match stacking {
         Stacking::Logits(_) => Space::Logits,
         Stacking::Off | Stacking::Probabilities(_) => Space::Probabilities,
@@ -351,7 +356,12 @@ fn compete(segmenter: &mut Segmenter<'_>, common: &Common, subject: &Subject) ->
 }
 
 /// Everything of the model that changes masks: only equal ones are merged.
-fn described(name: &str, sha256: &str, segmenter: &Segmenter<'_>) -> String {
+fn described(
+    name: &str,
+    sha256: &str,
+    segmenter: &Segmenter<'_>,
+    fusion: Option<FusionSettings>,
+) -> String {
     let Decision { stacking, min_confidence, min_margin, max_unknown, .. } = segmenter.decision();
     let handicap = match stacking {
         Stacking::Off => "none".to_string(),
@@ -368,6 +378,9 @@ fn described(name: &str, sha256: &str, segmenter: &Segmenter<'_>) -> String {
         added.map(|class| format!("{} ({:?})", class.name, class.origin)).collect();
     if !added.is_empty() {
         text += &format!(", unseen classes {}", added.join(", "));
+    }
+    if let Some(FusionSettings { fusion, segments }) = fusion {
+        text += &format!(", fused with {segments} segments by {fusion}");
     }
     text
 }

@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-/// Moving masks towards spectral segments.
+/// Moving masks towards spectral segments of the network's own features.
 #[derive(clap::Args, Clone, Debug, Default)]
-pub struct FusionArgs {
+pub struct RuleArgs {
     /// Move the mask towards segments of the network's features: "select" (classes take the
     /// shapes of segments that fit; 0.5 = least overlap), "vote" (regions take the class of most
     /// of their cells; 0.6 = least share) or "soft" (scores are mixed with their region's mean;
@@ -29,6 +29,13 @@ pub struct FusionArgs {
     #[arg(long, value_name = "N", requires = "fuse",
           value_parser = clap::value_parser!(u32).range(0..=5))]
     segments: Option<u32>,
+}
+
+/// Moving masks towards spectral segments.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct FusionArgs {
+    #[command(flatten)]
+    rule: RuleArgs,
     /// Find the segments from the output of this model's network instead, such as the keys of a
     /// transformer. It must see the same part of a picture.
     #[arg(long, value_name = "FILE", requires = "fuse")]
@@ -47,12 +54,19 @@ impl FromStr for Rule {
     }
 }
 
-impl FusionArgs {
+impl RuleArgs {
     /// What to tell the segmenter.
     pub fn settings(&self) -> Option<FusionSettings> {
         let Rule(fusion) = self.fuse?;
         let settings = FusionSettings::of(fusion);
         Some(FusionSettings { segments: self.segments.unwrap_or(settings.segments), ..settings })
+    }
+}
+
+impl FusionArgs {
+    /// What to tell the segmenter.
+    pub fn settings(&self) -> Option<FusionSettings> {
+        self.rule.settings()
     }
 
     /// The file of the second model.
@@ -67,7 +81,7 @@ impl FusionArgs {
             width: bundle.grid_width() as usize,
             channels: bundle.head().channels as usize,
         });
-        Limits { fusion: self.fuse.is_some(), affinity, ..limits }
+        Limits { fusion: self.settings().is_some(), affinity, ..limits }
     }
 }
 

@@ -149,6 +149,7 @@ fn wrong_command_lines_are_refused() {
     eval(&sandbox, &["--merge", "a.json"]).expect_error(2, &["--merge"]);
     eval(&sandbox, &["--protocol", "voc"]).expect_error(2, &["voc", "strict"]);
     eval(&sandbox, &["--shard", "3/2"]).expect_error(2, &["3/2"]);
+    eval(&sandbox, &["--segments", "3"]).expect_error(2, &["--fuse"]);
     eval(&sandbox, &["--unseen", "cat"]).expect_error(1, &["no such classes: cat"]);
     eval(&sandbox, &["--gamma-sweep", "1.5"]).expect_error(1, &["1.5"]);
     sandbox.write("own.toml", b"name = \"own\"\n");
@@ -186,6 +187,12 @@ fn the_shipped_model_names_a_cat_that_it_never_saw() {
     assert!(cat["accuracy"].as_f64().unwrap() > 0.9, "{cat}");
     let person = &report["scores"]["classes"][1];
     assert!(person["accuracy"].as_f64().unwrap() > 0.5, "{person}");
+
+    let fused = ["--add-class", "cat", "--fuse", "soft"];
+    let report = sandbox.run(&[&["eval", &bundle], &set[..], &fused].concat()).expect(0).json();
+    let model = report["model"].as_str().unwrap();
+    assert!(model.ends_with("fused with 5 segments by soft=0.5"), "{model}");
+    assert_ne!(&report["scores"]["classes"][1], person);
 }
 
 #[test]

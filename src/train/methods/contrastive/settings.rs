@@ -102,7 +102,7 @@ impl Default for ContrastiveSettings {
             pictures: 4,
             pretrain_steps: 300,
             pretrain_rate: 1e-3,
-            finetune_steps: 800,
+            finetune_steps: 4000,
             finetune_rate: 1e-3,
             optimiser: OptimiserKind::Adam,
             momentum: 0.9,

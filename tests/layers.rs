@@ -150,11 +150,15 @@ fn tract_is_named_in_one_folder() {
     }
 }
 
+/// Folders and files that call what Rust cannot check: C, vector instructions, CUDA.
+const UNSAFE: [&str; 5] =
+    ["ffi", "math/arch", "train/cuda/driver.rs", "train/cuda/nvrtc.rs", "train/cuda/simulator.rs"];
+
 #[test]
-fn unsafe_stays_in_its_two_folders() {
+fn unsafe_stays_where_it_is_needed() {
     for path in sources(&root()) {
         let relative = path.strip_prefix(root()).unwrap();
-        if relative.starts_with("ffi") || relative.starts_with("math/arch") {
+        if UNSAFE.iter().any(|place| relative.starts_with(place)) {
             continue;
         }
         let code = code_of(&path);
@@ -180,5 +184,14 @@ fn the_core_has_no_panic_site() {
         for word in forbidden {
             assert!(!code.contains(word), "{} has {word}", path.display());
         }
+    }
+}
+
+#[test]
+fn cuda_is_named_in_one_folder() {
+    for path in sources(&root()) {
+        let inside = path.starts_with(root().join("train").join("cuda"));
+        let code = code_of(&path);
+        assert!(inside || !code.contains("cudarc"), "{} names cudarc", path.display());
     }
 }

@@ -4,7 +4,9 @@ use super::Outcome;
 use super::failure::Usage;
 use crate::train::data::FileSet;
 use crate::train::methods::{Preset, Registry};
-use crate::train::run::{Config, Environment, Reporter, Request, Setting, Start, Summary, session};
+use crate::train::run::{
+    Config, Device, Environment, Reporter, Request, Setting, Start, Summary, session_with,
+};
 use crate::train::store::Stored;
 use crate::train::{Pictures, Report};
 use anyhow::Result;
@@ -43,6 +45,10 @@ pub struct Args {
     /// Go on with the run that is in the folder.
     #[arg(long)]
     resume: bool,
+    /// What the steps are computed on: cpu; cuda or cuda:N, an NVIDIA GPU (docs/cuda.md); or auto,
+    /// a GPU if there is one that can do it, and else the processor.
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Device,
     /// Print what metrics.json says.
     #[arg(long)]
     json: bool,
@@ -64,8 +70,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         folder: args.output.clone(),
         start: if args.resume { Start::Resume } else { Start::New },
     };
-    let methods = Registry::all();
-    let summary = session(&request, &environment(&methods), &mut Progress::new(args.quiet))?;
+    let summary = session_with(args.device, &request, &open, &mut Progress::new(args.quiet))?;
     match args.json {
         true => writeln!(out, "{}", serde_json::to_string_pretty(&summary)?)?,
         false => out.write_all(text(&summary).as_bytes())?,

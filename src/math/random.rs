@@ -19,6 +19,12 @@ impl Random {
         Random { key: [hash as u32, (hash >> 32) as u32] }
     }
 
+    /// The key of the family.
+    #[cfg(feature = "train-cuda")]
+    pub(crate) fn key(&self) -> [u32; 2] {
+        self.key
+    }
+
     /// Numbers `4 * block..4 * block + 4` of sample `sample` of stream `stream`, uniform between
     /// 0 (possible) and 1 (not possible), in steps of `2^-24`.
     pub(crate) fn uniform(&self, block: u32, sample: u32, stream: u32) -> [f32; 4] {

@@ -39,6 +39,13 @@ pub enum Error {
         /// What does not.
         reason: String,
     },
+    /// The steps cannot be computed on what was asked for.
+    Device {
+        /// What was asked for, such as `cuda:0`.
+        device: String,
+        /// Why not.
+        reason: String,
+    },
     /// A loss is no finite number: the learning rate is too high, or features are not finite.
     NotFinite {
         /// The loss.
@@ -96,6 +103,7 @@ impl fmt::Display for Error {
             Error::File { path, error } => write!(f, "{}: {error}", path.display()),
             Error::Broken { path, reason } => write!(f, "{}: {reason}", path.display()),
             Error::Config { reason } => f.write_str(reason),
+            Error::Device { device, reason } => write!(f, "device \"{device}\": {reason}"),
             Error::NotFinite { loss, step } => {
                 let text = format!("the loss \"{loss}\" is no finite number at step {step}");
                 f.write_str(&text)

@@ -5,6 +5,8 @@
 //! [`run`](mod@run) keeps a training in a folder; [`eval`] measures what came of it.
 
 mod aligned;
+#[cfg(feature = "train-cuda")]
+pub mod cuda;
 pub mod data;
 mod decoded;
 pub mod engine;

@@ -10,7 +10,8 @@ use std::sync::Mutex;
 use zsseg::train::data::{DataSet, FileSet};
 use zsseg::train::methods::{Entry, Preset, Presets, Registry};
 use zsseg::train::run::{
-    Config, Environment, Request, Setting, Start, Summary, SweepRequest, Vary, session, sweep,
+    Config, Device, Environment, Request, Setting, Start, Summary, SweepRequest, Vary, session,
+    sweep,
 };
 use zsseg::train::{Pictures, Result, View};
 
@@ -229,4 +230,35 @@ fn what_varies_is_read() {
     for text in ["method.rate", "method.rate=", "a=b,,c", "=1"] {
         assert!(Vary::parse(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn devices_have_names() {
+    let of = |text: &str| text.parse::<Device>();
+    assert_eq!(of("auto").unwrap(), Device::Auto);
+    assert_eq!(of("cpu").unwrap(), Device::Cpu);
+    assert_eq!(of("cuda").unwrap(), Device::Cuda(0));
+    assert_eq!(of("cuda:12").unwrap(), Device::Cuda(12));
+    assert_eq!(Device::Cuda(12).to_string(), "cuda:12");
+    for wrong in ["", "gpu", "cuda:", "cuda:-1", "CPU"] {
+        assert!(of(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// In a program without it.
+#[cfg(not(feature = "train-cuda"))]
+#[test]
+fn a_gpu_needs_its_feature() {
+    use zsseg::train::run::session_with;
+    let folder = tempfile::tempdir().unwrap();
+    let new = request(&files(folder.path()), Start::New, &[]);
+    let mut heard = Heard::default();
+    let error = session_with(Device::Cuda(1), &new, &open, &mut heard).unwrap_err();
+    let text = "device \"cuda:1\": this program was built without the feature train-cuda";
+    assert_eq!(error.to_string(), text);
+    assert!(matches!(error, zsseg::train::Error::Device { .. }));
+    // There it goes on with the processor, which has no such method.
+    let error = session_with(Device::Auto, &new, &open, &mut heard).unwrap_err();
+    assert!(error.to_string().contains("there is no method \"toy\""), "{error}");
+    assert!(heard.warnings[0].contains("training on the processor: "), "{:?}", heard.warnings);
 }

@@ -68,6 +68,12 @@ impl Kernel {
         Kernel { widest, terms: list.into_iter().map(term).collect() }
     }
 
+    /// Of each variance, the power of the widest Gaussian that it is computed as; 0: none.
+    #[cfg(feature = "train-cuda")]
+    pub(in crate::train) fn terms(&self) -> impl Iterator<Item = (f64, u32)> {
+        self.terms.iter().map(|term| (term.variance, term.power))
+    }
+
     /// `k` and `sum of k_v / v` at squared distances, all at once so that they become vector
     /// instructions.
     pub(super) fn at<F: Real>(&self, squares: &[F; LANES]) -> ([F; LANES], [F; LANES]) {

@@ -15,6 +15,8 @@ mod rate;
 mod real;
 mod types;
 
+#[cfg(feature = "train-cuda")]
+pub(in crate::train) use cpu::common;
 pub use cpu::{CpuEngine, Matrix};
 pub use kernel::Kernel;
 pub use rate::{cosine_rate, poly_rate};

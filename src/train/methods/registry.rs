@@ -6,7 +6,7 @@ use super::{
     StrictSettings, Supervised, SupervisedSettings, Zs3, Zs3Settings, Zs5, Zs5Settings, ZsMmd,
     ZsMmdSettings,
 };
-use crate::train::engine::CpuEngine;
+use crate::train::engine::{CpuEngine, Engine};
 use crate::train::error::{Error, Result};
 use crate::train::stage::Method;
 use crate::train::task::Task;
@@ -47,25 +47,25 @@ pub struct Presets {
     pub paper: Option<&'static str>,
 }
 
-/// Makes a method of its settings.
-pub type Build<S> = for<'a> fn(&'a CpuEngine, &'a Task<'a>, S) -> Result<Box<dyn Method + 'a>>;
+/// Makes a method of its settings, on an engine.
+pub type Build<S, E> = for<'a> fn(&'a E, &'a Task<'a>, S) -> Result<Box<dyn Method + 'a>>;
 
-/// [`Build`] without its type.
-trait Recipe: Send + Sync {
+/// [`Build`] without the settings' type.
+trait Recipe<E>: Send + Sync {
     fn build<'a>(
         &self,
-        engine: &'a CpuEngine,
+        engine: &'a E,
         task: &'a Task<'a>,
         settings: Table,
     ) -> Result<Box<dyn Method + 'a>>;
 }
 
-struct RecipeOf<S>(Build<S>);
+struct RecipeOf<S, E>(Build<S, E>);
 
-impl<S: DeserializeOwned> Recipe for RecipeOf<S> {
+impl<S: DeserializeOwned, E> Recipe<E> for RecipeOf<S, E> {
     fn build<'a>(
         &self,
-        engine: &'a CpuEngine,
+        engine: &'a E,
         task: &'a Task<'a>,
         settings: Table,
     ) -> Result<Box<dyn Method + 'a>> {
@@ -73,17 +73,17 @@ impl<S: DeserializeOwned> Recipe for RecipeOf<S> {
     }
 }
 
-/// A method.
-pub struct Entry {
+/// A method, on an engine.
+pub struct Entry<E = CpuEngine> {
     name: &'static str,
     presets: Presets,
     complete: fn(Table) -> Result<Table>,
-    recipe: Box<dyn Recipe>,
+    recipe: Box<dyn Recipe<E>>,
 }
 
-impl Entry {
+impl<E: 'static> Entry<E> {
     /// A method whose settings are an `S`, which TOML can say.
-    pub fn new<S>(name: &'static str, presets: Presets, build: Build<S>) -> Entry
+    pub fn new<S>(name: &'static str, presets: Presets, build: Build<S, E>) -> Entry<E>
     where
         S: Serialize + DeserializeOwned + 'static,
     {
@@ -117,7 +117,7 @@ impl Entry {
     /// [`Error::Config`] if they do not fit, to one another or to the task.
     pub fn build<'a>(
         &self,
-        engine: &'a CpuEngine,
+        engine: &'a E,
         task: &'a Task<'a>,
         settings: &Table,
     ) -> Result<Box<dyn Method + 'a>> {
@@ -129,26 +129,28 @@ impl Entry {
     }
 }
 
-/// All methods.
-#[derive(Default)]
-pub struct Registry(Vec<Entry>);
+/// Methods on an engine, by default the processor.
+pub struct Registry<E = CpuEngine>(Vec<Entry<E>>);
 
 impl Registry {
-    /// No methods.
-    pub fn new() -> Registry {
-        Registry::default()
-    }
-
     /// The methods of this library.
     pub fn all() -> Registry {
+        let mut all = Registry::new().with(Entry::new::<RidgeSettings>(
+            "ridge",
+            Presets { default: include_str!("../presets/ridge.toml"), paper: None },
+            |engine, task, settings: RidgeSettings| {
+                Ok(Box::new(Ridge::new(engine, task, settings)?))
+            },
+        ));
+        all.0.extend(Registry::of_f32().0);
+        all
+    }
+}
+
+impl<E: Engine<f32> + 'static> Registry<E> {
+    /// The methods of this library that compute in f32: all but `ridge`.
+    pub fn of_f32() -> Registry<E> {
         Registry::new()
-            .with(Entry::new::<RidgeSettings>(
-                "ridge",
-                Presets { default: include_str!("../presets/ridge.toml"), paper: None },
-                |engine, task, settings: RidgeSettings| {
-                    Ok(Box::new(Ridge::new(engine, task, settings)?))
-                },
-            ))
             .with(Entry::new::<SupervisedSettings>(
                 "supervised",
                 Presets { default: include_str!("../presets/supervised.toml"), paper: None },
@@ -242,10 +244,23 @@ impl Registry {
                 },
             ))
     }
+}
+
+impl<E> Default for Registry<E> {
+    fn default() -> Registry<E> {
+        Registry(Vec::new())
+    }
+}
+
+impl<E: 'static> Registry<E> {
+    /// No methods.
+    pub fn new() -> Registry<E> {
+        Registry::default()
+    }
 
     /// Adds a method, in place of one of the same name.
     #[must_use]
-    pub fn with(mut self, entry: Entry) -> Registry {
+    pub fn with(mut self, entry: Entry<E>) -> Registry<E> {
         self.0.retain(|other| other.name != entry.name);
         self.0.push(entry);
         self
@@ -255,7 +270,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::Config`] with all names, if there is none.
-    pub fn find(&self, name: &str) -> Result<&Entry> {
+    pub fn find(&self, name: &str) -> Result<&Entry<E>> {
         let found = self.0.iter().find(|entry| entry.name == name);
         found.ok_or_else(|| {
             let names: Vec<&str> = self.0.iter().map(|entry| entry.name).collect();
@@ -270,8 +285,8 @@ impl Registry {
     }
 }
 
-fn zs3<'a>(
-    engine: &'a CpuEngine,
+fn zs3<'a, E: Engine<f32>>(
+    engine: &'a E,
     task: &'a Task<'a>,
     settings: Zs3Settings,
 ) -> Result<Box<dyn Method + 'a>> {
@@ -282,8 +297,8 @@ fn zs3<'a>(
     }))
 }
 
-fn zs5<'a>(
-    engine: &'a CpuEngine,
+fn zs5<'a, E: Engine<f32>>(
+    engine: &'a E,
     task: &'a Task<'a>,
     settings: Zs5Settings,
 ) -> Result<Box<dyn Method + 'a>> {

@@ -10,6 +10,7 @@ mod checkpoint;
 mod chosen;
 mod config;
 mod curves;
+mod device;
 mod events;
 mod files;
 mod folder;
@@ -31,9 +32,12 @@ pub use config::{
     Aliases, BundleConfig, ClassesConfig, Config, EmbeddingsConfig, FeaturesConfig, Format,
     FusionConfig, FusionRule, Pace, Setting, TableConfig,
 };
+pub use device::{Device, session_with};
 pub use folder::Folder;
 pub use inputs::{class_embeddings, class_roles};
 pub use model_file::{decode_model, encode_model};
 pub use runner::{Reporter, Silent, Trained, train};
-pub use session::{Environment, OpenPictures, Request, StageSummary, Start, Summary, session};
+pub use session::{
+    Environment, OpenPictures, Request, StageSummary, Start, Summary, session, session_on,
+};
 pub use sweep::{Group, Member, Sweep, SweepRequest, Vary, sweep};

@@ -11,7 +11,7 @@ use super::validation::{Validation, open_data};
 use super::versions::Versions;
 use crate::train::data::{ClassList, DataSet, EmbeddingTable, FileSet, Roles};
 use crate::train::decoded::Decoded;
-use crate::train::engine::CpuEngine;
+use crate::train::engine::{CpuEngine, Engine};
 use crate::train::error::{Error, Result};
 use crate::train::joined::Joined;
 use crate::train::layers::Decoder;
@@ -29,17 +29,18 @@ use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
 use std::vec::Vec;
 
+/// What the processor is called in a run's folder.
+pub(super) const PROCESSOR: &str = "cpu";
 /// The file that a run is done with.
 pub(super) const METRICS: &str = "metrics.json";
 
 /// Opens stores of features for pictures with labels.
 pub type OpenPictures = dyn Fn(&[PathBuf], FileSet) -> Result<Box<dyn Pictures>> + Sync;
 
-/// What a training needs of the program around it.
-#[derive(Clone, Copy)]
-pub struct Environment<'a> {
+/// What a training on an engine needs of the program around it.
+pub struct Environment<'a, E = CpuEngine> {
     /// The methods.
-    pub methods: &'a Registry,
+    pub methods: &'a Registry<E>,
     /// Opens stores.
     pub open: &'a OpenPictures,
 }
@@ -121,18 +122,34 @@ pub fn session(
     environment: &Environment<'_>,
     reporter: &mut dyn Reporter,
 ) -> Result<Summary> {
-    let (config, versions) = resolve(request, environment)?;
+    let engine = CpuEngine::new(threads(&request.config));
+    session_on(&engine, PROCESSOR, request, environment, reporter)
+}
+
+/// As [`session()`], with the steps on an engine, whose device is called `device` in the folder.
+/// What comes before and after the steps is done by the processor.
+///
+/// # Errors
+/// Those of [`session()`].
+pub fn session_on<E: Engine<f32> + 'static>(
+    engine: &E,
+    device: &str,
+    request: &Request,
+    environment: &Environment<'_, E>,
+    reporter: &mut dyn Reporter,
+) -> Result<Summary> {
+    let (config, versions) = resolve(request, environment, device)?;
     let entry = environment.methods.find(&request.method)?;
     // Reading the data takes long: first see whether the folder will do.
     let taken = taken_up(request, &config, &versions, reporter)?;
-    let inputs = Inputs::open(&config, environment)?;
-    let engine = CpuEngine::new(threads(&config));
+    let inputs = Inputs::open(&config, environment.open)?;
+    let processor = CpuEngine::new(threads(&config));
     let decoder = config.features.decoder.as_deref().map(read_decoder).transpose()?;
-    let features = features(&inputs.pictures, config.features.grid, decoder.as_ref(), engine)?;
+    let features = features(&inputs.pictures, config.features.grid, decoder.as_ref(), processor)?;
     let (roles, setting) = (&inputs.roles, config.classes.setting);
     let (table, shown) = (&inputs.embeddings, features.as_ref());
     let task = Task::with_setting(roles, table, shown, config.seed, setting)?;
-    let method = entry.build(&engine, &task, &config.method)?;
+    let method = entry.build(engine, &task, &config.method)?;
     if let Some(text) = method.warning() {
         reporter.warning(text);
     }
@@ -148,11 +165,11 @@ pub fn session(
         None => None,
         Some(asked) => {
             let build =
-                |task: &Task<'_>| run_method(entry.build(&engine, task, &config.method)?.as_ref());
+                |task: &Task<'_>| run_method(entry.build(engine, task, &config.method)?.as_ref());
             let without: Vec<String> = inputs.background.iter().cloned().collect();
             let folds = default_folds(&task, asked.folds, &without)?;
             let choice =
-                choose_gamma(&engine, &task, &asked.measure, &folds, &trained.model, &build)?;
+                choose_gamma(&processor, &task, &asked.measure, &folds, &trained.model, &build)?;
             trained.model.decision = choice.calibration.decision()?;
             Some(choice)
         }
@@ -163,8 +180,9 @@ pub fn session(
     let bundle = inputs.bundle(&config, &trained.model, &folder)?;
     let of_classes = (&inputs.classes, &inputs.roles);
     let validation = inputs.validation.as_ref();
-    let validation =
-        validation.map(|it| it.measure(&config, &trained.model, of_classes, engine)).transpose()?;
+    let validation = validation
+        .map(|it| it.measure(&config, &trained.model, of_classes, processor))
+        .transpose()?;
     let summary = Summary {
         version: env!("CARGO_PKG_VERSION"),
         method: request.method.clone(),
@@ -193,16 +211,20 @@ pub(super) fn is_finished(request: &Request, environment: &Environment<'_>) -> R
     if !request.folder.join(METRICS).exists() {
         return Ok(false);
     }
-    let (config, versions) = resolve(request, environment)?;
+    let (config, versions) = resolve(request, environment, PROCESSOR)?;
     take_up(&request.folder, &config, &versions, &mut Silent).map(|_| true)
 }
 
 /// All settings, and what the run is made with.
-fn resolve(request: &Request, environment: &Environment<'_>) -> Result<(Config, Versions)> {
+fn resolve<E: 'static>(
+    request: &Request,
+    environment: &Environment<'_, E>,
+    device: &str,
+) -> Result<(Config, Versions)> {
     let entry = environment.methods.find(&request.method)?;
     let mut config = request.config.clone();
     config.method = entry.settings(request.preset, &config.method)?;
-    let versions = Versions::here(entry.name(), hashes(&config)?);
+    let versions = Versions::here(entry.name(), device, hashes(&config)?);
     Ok((config, versions))
 }
 
@@ -222,7 +244,7 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn open(config: &Config, environment: &Environment<'_>) -> Result<Inputs> {
+    fn open(config: &Config, open: &OpenPictures) -> Result<Inputs> {
         let set = open_data("data", &config.data)?;
         let classes = set.classes().clone();
         let about = |error| Error::config(format!("[classes]: {error}"));
@@ -230,9 +252,9 @@ impl Inputs {
         let background = background(config, &classes).map_err(about)?;
         let embeddings = class_embeddings(&config.embeddings, &classes, &roles)
             .map_err(|error| Error::config(format!("[embeddings]: {error}")))?;
-        let pictures = (environment.open)(&config.features.stores, set)?;
+        let pictures = open(&config.features.stores, set)?;
         let pictures = chosen(config, pictures)?;
-        let validation = Validation::open(config, &classes, environment)?;
+        let validation = Validation::open(config, &classes, open)?;
         Ok(Inputs { classes, roles, embeddings, pictures, background, validation })
     }
 

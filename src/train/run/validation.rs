@@ -2,7 +2,7 @@
 
 use super::chosen::{Chosen, chosen};
 use super::config::{Config, FusionConfig};
-use super::session::Environment;
+use super::session::OpenPictures;
 use crate::train::data::{ClassList, DataSet, DataSource, FileSet, Roles};
 use crate::train::engine::CpuEngine;
 use crate::train::error::{Error, Result};
@@ -33,7 +33,7 @@ impl Validation {
     pub(super) fn open(
         config: &Config,
         classes: &ClassList,
-        environment: &Environment<'_>,
+        open: &OpenPictures,
     ) -> Result<Option<Validation>> {
         let Some(source) = &config.validation else { return Ok(None) };
         let set = open_data("validation", source)?;
@@ -41,12 +41,12 @@ impl Validation {
             return Err(Error::config("[validation] has other classes than [data]"));
         }
         let stores = &config.features.validation_stores;
-        let pictures = chosen(config, (environment.open)(stores, set)?)?;
+        let pictures = chosen(config, open(stores, set)?)?;
         let about = |error| Error::config(format!("[evaluation.fusion]: {error}"));
         let affinity = match &config.evaluation.fusion {
             None => None,
             Some(fusion) => {
-                let found = affinity(config, (fusion, source), environment).map_err(about)?;
+                let found = affinity(config, (fusion, source), open).map_err(about)?;
                 let others = found.iter().map(|(others, _)| check_same(&pictures, &**others));
                 others.collect::<Result<()>>().map_err(about)?;
                 found
@@ -98,12 +98,12 @@ impl Validation {
 fn affinity(
     config: &Config,
     (fusion, source): (&FusionConfig, &DataSource),
-    environment: &Environment<'_>,
+    open: &OpenPictures,
 ) -> Result<Option<(Box<dyn Pictures>, usize)>> {
     if fusion.stores.is_empty() && fusion.tap.is_none() {
         return Ok(None);
     }
-    let open = |stores: &[_]| (environment.open)(stores, open_data("validation", source)?);
+    let open = |stores: &[_]| open(stores, open_data("validation", source)?);
     let own = &config.features.validation_stores;
     if fusion.stores.is_empty() {
         let pictures = open(own)?;

@@ -1,5 +1,6 @@
 //! What a run was made with.
 
+use super::session::PROCESSOR;
 use serde::{Deserialize, Serialize};
 use std::borrow::ToOwned;
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ pub(super) struct Versions {
     pub(super) target: String,
     /// Instructions of the processor that decide which routines run, and so the last bits.
     pub(super) cpu: Vec<String>,
+    /// What the steps are computed on.
+    #[serde(default = "processor")]
+    pub(super) device: String,
     /// The method.
     pub(super) method: String,
     /// SHA-256 of the files by path.
@@ -25,12 +29,13 @@ pub(super) struct Versions {
 
 impl Versions {
     /// Those of this program on this machine.
-    pub(super) fn here(method: &str, inputs: BTreeMap<String, String>) -> Versions {
+    pub(super) fn here(method: &str, device: &str, inputs: BTreeMap<String, String>) -> Versions {
         Versions {
             zsseg: env!("CARGO_PKG_VERSION").to_owned(),
             rustc: env!("ZSSEG_RUSTC").to_owned(),
             target: env!("ZSSEG_TARGET").to_owned(),
             cpu: cpu().into_iter().map(ToOwned::to_owned).collect(),
+            device: device.to_owned(),
             method: method.to_owned(),
             inputs,
         }
@@ -43,6 +48,7 @@ impl Versions {
             ("rustc", self.rustc == other.rustc),
             ("target", self.target == other.target),
             ("cpu", self.cpu == other.cpu),
+            ("device", self.device == other.device),
         ];
         same.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
@@ -58,6 +64,11 @@ impl Versions {
         paths.dedup();
         paths
     }
+}
+
+/// Of runs from before there was another one.
+fn processor() -> String {
+    PROCESSOR.to_owned()
 }
 
 #[cfg(target_arch = "x86_64")]

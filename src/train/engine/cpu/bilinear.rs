@@ -16,13 +16,14 @@ const LEAST_WORK: usize = 1 << 17;
 /// What an output pixel reads along one axis: pixel `low` and pixel `high`, the latter with
 /// weight `fraction`.
 #[derive(Clone, Copy)]
-struct Tap {
-    low: usize,
-    high: usize,
-    fraction: f64,
+pub(in crate::train) struct Tap {
+    pub(in crate::train) low: usize,
+    pub(in crate::train) high: usize,
+    pub(in crate::train) fraction: f64,
 }
 
-fn taps(from: usize, to: usize, align_corners: bool) -> Vec<Tap> {
+/// What each pixel reads along an axis of `from` pixels that becomes one of `to`.
+pub(in crate::train) fn taps(from: usize, to: usize, align_corners: bool) -> Vec<Tap> {
     let last = from.saturating_sub(1);
     let at = |index: usize| -> f64 {
         match (align_corners, to) {
@@ -39,7 +40,8 @@ fn taps(from: usize, to: usize, align_corners: bool) -> Vec<Tap> {
     (0..to).map(tap).collect()
 }
 
-fn pixels(pictures: usize, [height, width]: [usize; 2]) -> Result<usize> {
+/// The number of all pictures' pixels.
+pub(in crate::train) fn pixels(pictures: usize, [height, width]: [usize; 2]) -> Result<usize> {
     let count = pictures.checked_mul(height).and_then(|count| count.checked_mul(width));
     if height == 0 || width == 0 {
         return Err(invalid("side of a picture").numbers(0, 1));
@@ -151,7 +153,7 @@ pub(super) fn resize_backward<F: Real>(
 }
 
 /// Of each of `count` rows, the rows that read it, and with what weight.
-fn readers(taps: &[Tap], count: usize) -> Vec<Vec<(usize, f64)>> {
+pub(in crate::train) fn readers(taps: &[Tap], count: usize) -> Vec<Vec<(usize, f64)>> {
     let mut readers = vec![Vec::new(); count];
     for (index, tap) in taps.iter().enumerate() {
         for (row, weight) in [(tap.low, 1.0 - tap.fraction), (tap.high, tap.fraction)] {

@@ -29,7 +29,9 @@ pub(super) fn contrastive<F: Real>(
 ) -> Result<ContrastiveLoss<Matrix<F>>> {
     check_pairs(pairs, settings)?;
     let [count, columns] = pairs.anchors.rows.shape();
-    let positives = positives(pairs, settings);
+    let others = pairs.other.as_ref().map(|other| other.labels);
+    let positives =
+        positive_counts(pairs.anchors.labels, pairs.keys.labels, others, settings.without_self);
     let anchor_count = positives.iter().filter(|count| **count > 0).count();
     let share = 1.0 / (anchor_count.max(1) as f64);
     let task = Task { pairs, settings, positives: &positives, share };
@@ -75,10 +77,14 @@ fn check_labelled<F: Real>(set: &Labelled<'_, Matrix<F>>, columns: usize) -> Res
 }
 
 /// The number of positive pairs of each anchor.
-fn positives<F>(pairs: &Pairs<'_, Matrix<F>>, settings: &Contrastive) -> Vec<usize> {
+pub(in crate::train) fn positive_counts(
+    anchors: &[i32],
+    keys: &[i32],
+    others: Option<&[i32]>,
+    without_self: bool,
+) -> Vec<usize> {
     let mut counts = BTreeMap::<i32, usize>::new();
-    let others = pairs.other.as_ref().map(|other| other.labels).unwrap_or_default();
-    for label in pairs.keys.labels.iter().chain(others) {
+    for label in keys.iter().chain(others.unwrap_or_default()) {
         *counts.entry(*label).or_default() += 1;
     }
     let of = |(index, label): (usize, &i32)| {
@@ -86,10 +92,10 @@ fn positives<F>(pairs: &Pairs<'_, Matrix<F>>, settings: &Contrastive) -> Vec<usi
             return 0;
         }
         let all = counts.get(label).copied().unwrap_or(0);
-        let itself = settings.without_self && pairs.keys.labels.get(index) == Some(label);
+        let itself = without_self && keys.get(index) == Some(label);
         all - usize::from(itself)
     };
-    pairs.anchors.labels.iter().enumerate().map(of).collect()
+    anchors.iter().enumerate().map(of).collect()
 }
 
 /// What is the same for all blocks.

@@ -56,7 +56,7 @@ pub(super) fn gradient<F: Real>(
     settings: &Depthwise,
 ) -> Result<Matrix<F>> {
     check_shape(dy.shape(), x.shape())?;
-    check_pictures(x, settings)?;
+    check_pictures(x.shape()[0], settings)?;
     let columns = x.shape()[1];
     let places: Vec<usize> = (0..PLACES).collect();
     let threads = if x.values().len() * PLACES < LEAST_WORK { NonZeroUsize::MIN } else { threads };
@@ -81,7 +81,7 @@ fn convolve<F: Real>(
     way: Way,
     result: &mut Matrix<F>,
 ) -> Result<()> {
-    check_pictures(x, settings)?;
+    check_pictures(x.shape()[0], settings)?;
     let [rows, columns] = x.shape();
     check_shape(weights.shape(), [PLACES, columns])?;
     let threads = if rows * columns * PLACES < LEAST_WORK { 1 } else { threads.get() };
@@ -109,13 +109,14 @@ fn convolve<F: Real>(
     Ok(())
 }
 
-fn check_pictures<F: Real>(x: &Matrix<F>, settings: &Depthwise) -> Result<()> {
+/// An error unless the pictures have so many rows.
+pub(in crate::train) fn check_pictures(rows: usize, settings: &Depthwise) -> Result<()> {
     let Depthwise { pictures, grid: [height, width], dilation } = *settings;
     require(height > 0 && width > 0, "side of a picture")?;
     require(dilation > 0, "dilation of the convolution")?;
     let count = pictures.checked_mul(height).and_then(|count| count.checked_mul(width));
     let count = count.ok_or_else(|| invalid("size of the pictures"))?;
-    check("rows of the pictures", x.shape()[0], count)
+    check("rows of the pictures", rows, count)
 }
 
 /// The row that place `place` of the kernel reads for row `index`; none beyond the border.

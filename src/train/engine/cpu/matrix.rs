@@ -102,7 +102,8 @@ pub(super) fn view_mut<F>(values: &mut [F], shape: [usize; 2]) -> Result<ArrayVi
     ArrayViewMut2::from_shape(shape, values).map_err(|_| Status::InvalidArgument.about("shape"))
 }
 
-fn count(shape: [usize; 2]) -> Result<usize> {
+/// The number of values of a matrix.
+pub(in crate::train) fn count(shape: [usize; 2]) -> Result<usize> {
     let [rows, columns] = shape;
     if columns == 0 {
         return Err(Status::InvalidArgument.about("number of columns").numbers(0, 1));
@@ -114,7 +115,7 @@ fn count(shape: [usize; 2]) -> Result<usize> {
 }
 
 /// An error unless both are equal.
-pub(super) fn check(what: &'static str, found: usize, wanted: usize) -> Result<()> {
+pub(in crate::train) fn check(what: &'static str, found: usize, wanted: usize) -> Result<()> {
     if found == wanted {
         return Ok(());
     }
@@ -122,22 +123,22 @@ pub(super) fn check(what: &'static str, found: usize, wanted: usize) -> Result<(
 }
 
 /// An error unless both shapes are equal.
-pub(super) fn check_shape(found: [usize; 2], wanted: [usize; 2]) -> Result<()> {
+pub(in crate::train) fn check_shape(found: [usize; 2], wanted: [usize; 2]) -> Result<()> {
     check("rows of a matrix", found[0], wanted[0])?;
     check("columns of a matrix", found[1], wanted[1])
 }
 
 /// An error unless `holds`.
-pub(super) fn require(holds: bool, what: &'static str) -> Result<()> {
+pub(in crate::train) fn require(holds: bool, what: &'static str) -> Result<()> {
     if holds { Ok(()) } else { Err(invalid(what)) }
 }
 
-pub(super) fn invalid(what: &'static str) -> Error {
+pub(in crate::train) fn invalid(what: &'static str) -> Error {
     Status::InvalidArgument.about(what)
 }
 
 /// An error unless there are `wanted` weights, finite and not negative; without weights, none.
-pub(super) fn check_weights<F: Real>(
+pub(in crate::train) fn check_weights<F: Real>(
     weights: Option<&[F]>,
     wanted: usize,
     what: &'static str,
@@ -149,6 +150,6 @@ pub(super) fn check_weights<F: Real>(
 }
 
 /// Weight `index`; 1 without weights.
-pub(super) fn weight_at<F: Real>(weights: Option<&[F]>, index: usize) -> F {
+pub(in crate::train) fn weight_at<F: Real>(weights: Option<&[F]>, index: usize) -> F {
     weights.map_or(F::ONE, |weights| weights.get(index).copied().unwrap_or(F::ZERO))
 }

@@ -13,6 +13,18 @@ mod workers;
 
 pub use matrix::Matrix;
 
+/// What the engine on a GPU checks and lays out in the same way.
+#[cfg(feature = "train-cuda")]
+pub(in crate::train) mod common {
+    pub(in crate::train) use super::bilinear::{pixels, readers, taps};
+    pub(in crate::train) use super::contrastive::positive_counts;
+    pub(in crate::train) use super::depthwise::check_pictures;
+    pub(in crate::train) use super::matrix::{
+        check, check_shape, check_weights, count, invalid, require, weight_at,
+    };
+    pub(in crate::train) use super::optimiser::AdamStep;
+}
+
 use super::{
     Activation, Adam, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Depthwise, Draw,
     Engine, Loss, Mmd, MmdLoss, Noise, Normalised, Pairs, Product, Real, Resize, Sgd, Targets,

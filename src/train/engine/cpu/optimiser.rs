@@ -14,19 +14,13 @@ pub(super) fn adam<F: Real>(
     state: &mut AdamState<Matrix<F>>,
     adam: &Adam,
 ) -> Result<()> {
-    let Adam { rate, beta1, beta2, epsilon } = *adam;
-    require(rate.is_finite(), "learning rate")?;
-    require([beta1, beta2].iter().all(|beta| (0.0..1.0).contains(beta)), "decay of Adam")?;
-    require(epsilon.is_finite() && epsilon > 0.0, "epsilon of Adam")?;
+    adam.check()?;
     for shape in [gradient.shape(), state.first.shape(), state.second.shape()] {
         check_shape(shape, parameters.shape())?;
     }
     state.steps = state.steps.checked_add(1).ok_or_else(|| invalid("steps of Adam"))?;
-    let steps = f64::from(state.steps);
-    let step = F::of(rate / (1.0 - libm::pow(beta1, steps)));
-    let root = F::of(1.0 / libm::sqrt(1.0 - libm::pow(beta2, steps)));
-    let (b1, b2, epsilon) = (F::of(beta1), F::of(beta2), F::of(epsilon));
-    let (new1, new2) = (F::of(1.0 - beta1), F::of(1.0 - beta2));
+    let AdamStep { step, root, keep: [b1, b2], add: [new1, new2], epsilon } =
+        AdamStep::new(adam, state.steps);
     let moments = state.first.values_mut().iter_mut().zip(state.second.values_mut());
     let values = parameters.values_mut().iter_mut().zip(gradient.values());
     for ((value, g), (first, second)) in values.zip(moments) {
@@ -37,6 +31,50 @@ pub(super) fn adam<F: Real>(
     Ok(())
 }
 
+/// What one step of Adam does to every number.
+pub(in crate::train) struct AdamStep<F> {
+    /// The learning rate, with the first moment's bias taken out.
+    pub(in crate::train) step: F,
+    /// 1 by the root of what is missing of the second moment.
+    pub(in crate::train) root: F,
+    /// The moments' decays.
+    pub(in crate::train) keep: [F; 2],
+    /// 1 less them.
+    pub(in crate::train) add: [F; 2],
+    pub(in crate::train) epsilon: F,
+}
+
+impl<F: Real> AdamStep<F> {
+    /// Of step number `steps`, counted from 1.
+    pub(in crate::train) fn new(adam: &Adam, steps: u32) -> AdamStep<F> {
+        let Adam { rate, beta1, beta2, epsilon } = *adam;
+        let steps = f64::from(steps);
+        AdamStep {
+            step: F::of(rate / (1.0 - libm::pow(beta1, steps))),
+            root: F::of(1.0 / libm::sqrt(1.0 - libm::pow(beta2, steps))),
+            keep: [beta1, beta2].map(F::of),
+            add: [1.0 - beta1, 1.0 - beta2].map(F::of),
+            epsilon: F::of(epsilon),
+        }
+    }
+}
+
+impl Adam {
+    pub(in crate::train) fn check(&self) -> Result<()> {
+        let Adam { rate, beta1, beta2, epsilon } = *self;
+        require(rate.is_finite(), "learning rate")?;
+        require([beta1, beta2].iter().all(|beta| (0.0..1.0).contains(beta)), "decay of Adam")?;
+        require(epsilon.is_finite() && epsilon > 0.0, "epsilon of Adam")
+    }
+}
+
+impl Sgd {
+    pub(in crate::train) fn check(&self) -> Result<()> {
+        let settings = [self.rate, self.momentum, self.weight_decay];
+        require(settings.iter().all(|value| value.is_finite()), "settings of gradient descent")
+    }
+}
+
 pub(super) fn sgd<F: Real>(
     parameters: &mut Matrix<F>,
     gradient: &Matrix<F>,
@@ -44,7 +82,7 @@ pub(super) fn sgd<F: Real>(
     sgd: &Sgd,
 ) -> Result<()> {
     let settings = [sgd.rate, sgd.momentum, sgd.weight_decay];
-    require(settings.iter().all(|value| value.is_finite()), "settings of gradient descent")?;
+    sgd.check()?;
     check_shape(gradient.shape(), parameters.shape())?;
     check_shape(velocity.shape(), parameters.shape())?;
     let [rate, momentum, decay] = settings.map(F::of);

@@ -1,0 +1,112 @@
+//! What the engine needs of a device.
+
+use super::sources::Source;
+use crate::status::Result;
+use crate::train::engine::Product;
+use std::fmt::Debug;
+use std::string::String;
+
+/// A constant that a source is compiled with: its name and its text.
+pub type Define = (&'static str, String);
+
+/// What a device has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of shared memory that a block can have when it asks for them.
+    pub shared_bytes: usize,
+    /// Multiprocessors.
+    pub processors: usize,
+}
+
+/// How a kernel is launched. Only the engine makes them: a kernel believes its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Its name.
+    pub(super) kernel: &'static str,
+    /// Blocks; none of them 0.
+    pub(super) grid: [u32; 3],
+    /// Threads of a block; none of them 0, 1,024 together at most.
+    pub(super) block: [u32; 3],
+    /// Bytes of dynamic shared memory.
+    pub(super) shared_bytes: usize,
+}
+
+/// An argument of a kernel.
+#[derive(Debug)]
+pub enum Argument<'a, M> {
+    /// Address of memory that lasts until what was launched is done.
+    Memory(&'a M),
+    /// The null pointer.
+    Null,
+    /// `int` and `unsigned int`.
+    U32(u32),
+    /// `unsigned long long`.
+    U64(u64),
+    /// `float`.
+    F32(f32),
+    /// `double`.
+    F64(f64),
+}
+
+/// A product of matrices in f32, row after row.
+#[derive(Debug)]
+pub struct Multiply<'a, M> {
+    /// Which factor is transposed.
+    pub form: Product,
+    /// Rows and columns of the result, and what the sums are over; none of them 0.
+    pub shape: [usize; 3],
+    /// First factor.
+    pub a: &'a M,
+    /// Second factor.
+    pub b: &'a M,
+    /// Added to each row.
+    pub bias: Option<&'a M>,
+}
+
+/// A device that runs kernels. Work is done in the order in which it was asked for; only
+/// [`Backend::download`] waits for it.
+///
+/// # Errors
+/// `Status::Unsupported` with the device's own words, of every call.
+pub trait Backend {
+    /// Memory of the device, which is given back when dropped and all work on it is done.
+    type Memory: Debug;
+    /// A compiled source.
+    type Module;
+
+    /// What the device has.
+    fn limits(&self) -> Limits;
+
+    /// Memory whose contents may be anything. A length of 0 is fine.
+    fn allocate(&self, bytes: usize) -> Result<Self::Memory>;
+
+    /// The length of memory in bytes.
+    fn length(&self, memory: &Self::Memory) -> usize;
+
+    /// Fills memory with zeros.
+    fn clear(&self, memory: &mut Self::Memory) -> Result<()>;
+
+    /// Memory with these bytes.
+    fn upload(&self, bytes: &[u8]) -> Result<Self::Memory>;
+
+    /// The first bytes of memory, as many as there is room for; no more than it has.
+    fn download(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<()>;
+
+    /// Memory with the same contents.
+    fn copy(&self, memory: &Self::Memory) -> Result<Self::Memory>;
+
+    /// Compiles a source, or takes it from the cache of compiled ones.
+    fn load(&self, source: &Source, defines: &[Define]) -> Result<Self::Module>;
+
+    /// Launches a kernel. The engine, which alone can make a [`Launch`], sees to it that the
+    /// arguments are those of the kernel, and that it stays within its memory with them.
+    fn launch(
+        &self,
+        module: &Self::Module,
+        launch: &Launch,
+        arguments: &[Argument<'_, Self::Memory>],
+    ) -> Result<()>;
+
+    /// A product of matrices in f32 whose memory is as long as its shape says.
+    fn multiply(&self, multiply: &Multiply<'_, Self::Memory>) -> Result<Self::Memory>;
+}

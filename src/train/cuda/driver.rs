@@ -1,0 +1,358 @@
+//! A GPU, by way of cudarc.
+//!
+//! All work goes to the context's default stream, so it is done in the order in which it was asked
+//! for, and memory that is dropped is given back after the work on it.
+
+use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply};
+use super::cache::{fetch, folder, name_of};
+use super::guard::{DeviceError, LEAST_CAPABILITY, LEAST_DRIVER, caught};
+use super::nvrtc::Compiler;
+use super::sources::{HEADERS, Source};
+use crate::status::{Error, Result, Status};
+use crate::train::engine::Product;
+use core::ffi::c_int;
+use core::fmt;
+use cudarc::cublaslt::{CudaBlasLT, Matmul, MatmulConfig, MatmulShared, Workspace};
+use cudarc::driver::sys::{self as driver_sys, CUdevice_attribute, CUfunction_attribute, CUresult};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg,
+};
+use cudarc::nvrtc::Ptx;
+use std::borrow::ToOwned;
+use std::collections::BTreeMap;
+use std::format;
+use std::string::{String, ToString};
+use std::sync::Arc;
+use std::vec::Vec;
+
+/// Dynamic shared memory beyond this a kernel has to ask for.
+const PLAIN_SHARED_BYTES: usize = 48 << 10;
+
+/// A GPU.
+pub struct Driver {
+    stream: Arc<CudaStream>,
+    products: Products,
+    compiler: Compiler,
+    limits: Limits,
+    name: String,
+}
+
+/// Memory of a GPU.
+#[derive(Debug)]
+pub struct Memory {
+    /// One byte at least, since nothing cannot be allocated.
+    slice: CudaSlice<u8>,
+    bytes: usize,
+}
+
+/// Kernels that were loaded on a GPU.
+pub struct Module(BTreeMap<&'static str, CudaFunction>);
+
+/// The number of GPUs, once the driver is known to do.
+pub(super) fn count() -> core::result::Result<usize, DeviceError> {
+    // SAFETY: looks for a library; the driver's runs no code that could do harm.
+    if !unsafe { driver_sys::is_culib_present() } {
+        return Err(DeviceError::NoDriver);
+    }
+    caught("the NVIDIA driver", || {
+        let mut version = 0;
+        // SAFETY: the place is there.
+        let result = unsafe { driver_sys::cuDriverGetVersion(&mut version) };
+        result.result().map_err(|error| driver_error(error, "cuDriverGetVersion"))?;
+        if version < LEAST_DRIVER {
+            return Err(DeviceError::OldDriver { found: version, wanted: LEAST_DRIVER });
+        }
+        let count = CudaContext::device_count().map_err(|error| driver_error(error, "cuInit"))?;
+        match usize::try_from(count) {
+            Ok(0) | Err(_) => Err(DeviceError::NoDevice),
+            Ok(count) => Ok(count),
+        }
+    })
+}
+
+fn driver_error(error: DriverError, what: &'static str) -> DeviceError {
+    match error.0 {
+        CUresult::CUDA_ERROR_NO_DEVICE => DeviceError::NoDevice,
+        _ => DeviceError::broken(what)(&error),
+    }
+}
+
+impl Driver {
+    /// The GPU of a number.
+    ///
+    /// # Errors
+    /// Each missing or unfit part its own [`DeviceError`].
+    pub fn new(index: usize) -> core::result::Result<Driver, DeviceError> {
+        let count = count()?;
+        if index >= count {
+            return Err(DeviceError::NoSuchDevice { index, count });
+        }
+        // SAFETY: looks for a library; cuBLASLt's runs no code that could do harm.
+        if !unsafe { cudarc::cublaslt::sys::is_culib_present() } {
+            return Err(DeviceError::NoProducts);
+        }
+        caught("the GPU", || Driver::open(index))
+    }
+
+    fn open(index: usize) -> core::result::Result<Driver, DeviceError> {
+        let wrong = |what| move |error| driver_error(error, what);
+        let context = CudaContext::new(index).map_err(wrong("the GPU's context"))?;
+        let name = context.name().map_err(wrong("the GPU's name"))?;
+        let capability = context.compute_capability().map_err(wrong("the GPU's generation"))?;
+        let capability = [capability.0, capability.1];
+        if capability < LEAST_CAPABILITY {
+            return Err(DeviceError::OldDevice { name, capability });
+        }
+        let compiler = Compiler::new(capability)?;
+        check_versions(&compiler)?;
+        let limits = limits(&context).map_err(wrong("the GPU's limits"))?;
+        let stream = context.default_stream();
+        let products = CudaBlasLT::new(stream.clone())
+            .map_err(|error| DeviceError::broken("cuBLASLt")(&error))?;
+        Ok(Driver { stream, products: Products(products), compiler, limits, name })
+    }
+
+    /// The GPU's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The code of a source, from the cache or made now.
+    fn image(&self, source: &Source, defines: &[Define]) -> Result<Vec<u8>> {
+        let options = self.compiler.options(source, defines);
+        let version = format!("NVRTC {:?}", self.compiler.version());
+        let mut parts: Vec<&str> = [version.as_str(), source.text].to_vec();
+        parts.extend(HEADERS.iter().map(|(_, text)| *text));
+        parts.extend(options.iter().map(String::as_str));
+        let name = format!("{}.cubin", name_of(&parts));
+        let make = || Ok(self.compiler.compile(source, defines)?.image);
+        fetch(folder().as_deref(), &name, make)
+    }
+
+    fn functions(&self, source: &Source, image: Vec<u8>) -> Result<Module> {
+        // PTX is a text, a cubin an ELF file.
+        let is_ptx = !image.starts_with(b"\x7fELF");
+        let code = match is_ptx {
+            true => Ptx::from_src(String::from_utf8_lossy(&image).into_owned()),
+            false => Ptx::from_binary(image),
+        };
+        let module = self.stream.context().load_module(code).map_err(failed("loading kernels"))?;
+        let load = |kernel: &&'static str| {
+            Ok((*kernel, module.load_function(kernel).map_err(failed("loading a kernel"))?))
+        };
+        Ok(Module(source.kernels.iter().map(load).collect::<Result<_>>()?))
+    }
+
+    fn alloc(&self, bytes: usize) -> Result<CudaSlice<u8>> {
+        // SAFETY: the contents are set before they are read: by an upload, a copy, or the kernel
+        // or product that the memory is the result of.
+        unsafe { self.stream.alloc(bytes.max(1)) }.map_err(failed("memory of the GPU"))
+    }
+}
+
+fn limits(context: &CudaContext) -> core::result::Result<Limits, DriverError> {
+    let of = |attribute| context.attribute(attribute).map(|value| value.max(0) as usize);
+    Ok(Limits {
+        shared_bytes: of(
+            CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+        )?,
+        processors: of(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+    })
+}
+
+/// A driver loads machine code of its own major version of CUDA, and older ones.
+fn check_versions(compiler: &Compiler) -> core::result::Result<(), DeviceError> {
+    let mut driver = 0;
+    // SAFETY: the place is there.
+    let result = unsafe { driver_sys::cuDriverGetVersion(&mut driver) };
+    result.result().map_err(|error| driver_error(error, "cuDriverGetVersion"))?;
+    let (compiler, driver) = (compiler.version()[0], driver / 1000);
+    match compiler > driver {
+        true => Err(DeviceError::NewCompiler { compiler, driver }),
+        false => Ok(()),
+    }
+}
+
+fn failed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> Error {
+    move |error| Status::Unsupported.about(what).text(error.to_string())
+}
+
+impl Backend for Driver {
+    type Memory = Memory;
+    type Module = Module;
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Memory> {
+        Ok(Memory { slice: self.alloc(bytes)?, bytes })
+    }
+
+    fn length(&self, memory: &Memory) -> usize {
+        memory.bytes
+    }
+
+    fn clear(&self, memory: &mut Memory) -> Result<()> {
+        self.stream.memset_zeros(&mut memory.slice).map_err(failed("memory of the GPU"))
+    }
+
+    fn upload(&self, bytes: &[u8]) -> Result<Memory> {
+        let mut slice = self.alloc(bytes.len())?;
+        if !bytes.is_empty() {
+            self.stream.memcpy_htod(bytes, &mut slice).map_err(failed("copying to the GPU"))?;
+        }
+        Ok(Memory { slice, bytes: bytes.len() })
+    }
+
+    fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<()> {
+        let wrong = failed("copying from the GPU");
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let view = memory.slice.try_slice(..bytes.len());
+        let view = view.ok_or_else(|| Status::InvalidArgument.about("memory of the GPU"))?;
+        self.stream.memcpy_dtoh(&view, bytes).map_err(&wrong)?;
+        self.stream.synchronize().map_err(&wrong)
+    }
+
+    fn copy(&self, memory: &Memory) -> Result<Memory> {
+        let mut slice = self.alloc(memory.bytes)?;
+        let copied = self.stream.memcpy_dtod(&memory.slice, &mut slice);
+        copied.map_err(failed("copying on the GPU"))?;
+        Ok(Memory { slice, bytes: memory.bytes })
+    }
+
+    fn load(&self, source: &Source, defines: &[Define]) -> Result<Module> {
+        self.functions(source, self.image(source, defines)?)
+    }
+
+    fn launch(
+        &self,
+        module: &Module,
+        launch: &Launch,
+        arguments: &[Argument<'_, Memory>],
+    ) -> Result<()> {
+        let wrong = failed(launch.kernel);
+        let missing = || Status::InvalidArgument.about(launch.kernel);
+        let function = module.0.get(launch.kernel).ok_or_else(missing)?;
+        if launch.shared_bytes > PLAIN_SHARED_BYTES {
+            let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            let bytes = c_int::try_from(launch.shared_bytes).map_err(|_| missing())?;
+            function.set_attribute(attribute, bytes).map_err(&wrong)?;
+        }
+        let mut call = self.stream.launch_builder(function);
+        for argument in arguments {
+            match argument {
+                Argument::Memory(memory) => call.arg(&memory.slice),
+                Argument::Null => call.arg(&0u64),
+                Argument::U32(value) => call.arg(value),
+                Argument::U64(value) => call.arg(value),
+                Argument::F32(value) => call.arg(value),
+                Argument::F64(value) => call.arg(value),
+            };
+        }
+        let [grid, block] = [launch.grid, launch.block].map(|[x, y, z]| (x, y, z));
+        let shared = u32::try_from(launch.shared_bytes).map_err(|_| missing())?;
+        let config = LaunchConfig { grid_dim: grid, block_dim: block, shared_mem_bytes: shared };
+        // SAFETY: the engine's launches give each kernel of this crate the arguments that it
+        // declares, and memory at least as long as its documentation says (`engine::call`).
+        unsafe { call.launch(config) }.map(|_| ()).map_err(&wrong)
+    }
+
+    fn multiply(&self, multiply: &Multiply<'_, Memory>) -> Result<Memory> {
+        let [m, n, k] = multiply.shape;
+        let count = |rows: usize, columns: usize| rows.checked_mul(columns);
+        let numbers = |memory: &Memory| memory.bytes / size_of::<f32>();
+        let long = Status::InvalidArgument.about("size of a product");
+        let fits = count(m, k) == Some(numbers(multiply.a))
+            && count(k, n) == Some(numbers(multiply.b))
+            && multiply.bias.is_none_or(|bias| numbers(bias) == n);
+        let length = count(m, n).filter(|_| fits).ok_or(long)?;
+        let mut result = self.allocate(length * size_of::<f32>())?;
+        self.products.run(multiply, &mut result)?;
+        Ok(result)
+    }
+}
+
+/// cuBLASLt with products in f32 as they are; cudarc's own choice for f32 is TF32.
+struct Products(CudaBlasLT);
+
+impl MatmulShared for Products {
+    fn handle(&self) -> &cudarc::cublaslt::sys::cublasLtHandle_t {
+        self.0.handle()
+    }
+
+    fn workspace(&self) -> &Workspace {
+        self.0.workspace()
+    }
+
+    fn stream(&self) -> &Arc<CudaStream> {
+        self.0.stream()
+    }
+}
+
+impl Matmul<f32> for Products {
+    fn matrix_type() -> cudarc::cublaslt::sys::cudaDataType {
+        cudarc::cublaslt::sys::cudaDataType_t::CUDA_R_32F
+    }
+
+    fn compute_type() -> cudarc::cublaslt::sys::cublasComputeType_t {
+        cudarc::cublaslt::sys::cublasComputeType_t::CUBLAS_COMPUTE_32F
+    }
+}
+
+impl Products {
+    /// cuBLAS has columns where this crate has rows, so the transposed product is asked for:
+    /// `C^T = B^T A^T`. The lengths have been checked.
+    fn run(&self, multiply: &Multiply<'_, Memory>, result: &mut Memory) -> Result<()> {
+        let [m, n, k] = multiply.shape.map(|size| size as i64);
+        // The leading dimension is the columns of the matrix as it is stored.
+        let (lda, ldb) = match multiply.form {
+            Product::Nn => (n, k),
+            Product::Nt => (k, k),
+            Product::Tn => (n, m),
+        };
+        let config = MatmulConfig {
+            transa: multiply.form == Product::Nt,
+            transb: multiply.form == Product::Tn,
+            transc: false,
+            m: n as u64,
+            n: m as u64,
+            k: k as u64,
+            alpha: 1.0,
+            lda,
+            ldb,
+            beta: 0.0,
+            ldc: n,
+            stride_a: None,
+            stride_b: None,
+            stride_c: None,
+            stride_bias: None,
+            batch_size: None,
+        };
+        let broken = || Status::InvalidArgument.about("size of a product");
+        let numbers = |memory: &Memory| memory.bytes / size_of::<f32>();
+        // SAFETY: any bytes are numbers; the memory is aligned to 256 bytes, and its length was
+        // checked.
+        let (left, right, bias, place) = unsafe {
+            (
+                multiply.b.slice.transmute::<f32>(numbers(multiply.b)),
+                multiply.a.slice.transmute::<f32>(numbers(multiply.a)),
+                multiply.bias.map(|bias| bias.slice.transmute::<f32>(numbers(bias))),
+                result.slice.transmute_mut::<f32>(result.bytes / size_of::<f32>()),
+            )
+        };
+        let (left, right) = (left.ok_or_else(broken)?, right.ok_or_else(broken)?);
+        let (bias, mut place) = (bias.flatten(), place.ok_or_else(broken)?);
+        // SAFETY: shapes and leading dimensions are those of the memory, which was checked.
+        unsafe { self.matmul(config, &left, &right, &mut place, bias.as_ref(), None) }
+            .map_err(|error| Status::Unsupported.about("matrix product").text(error.to_string()))
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("name", &self.name.to_owned()).finish_non_exhaustive()
+    }
+}

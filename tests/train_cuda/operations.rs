@@ -1,0 +1,145 @@
+//! Products, sums, copies, lengths and steps.
+
+use crate::support::{
+    GRADIENT, cpu, figure, near, of, random, same_bits, simulated, values, weights,
+};
+use zsseg::train::engine::{Adam, AdamState, Engine, Matrix, Normalised, Product, Sgd};
+
+/// Sizes around the edges of blocks.
+const SIZES: [usize; 5] = [1, 63, 64, 65, 131];
+
+#[test]
+fn products() {
+    let engine = simulated();
+    for (m, n, k) in [(1, 1, 1), (63, 65, 131), (64, 1, 7), (5, 131, 64), (3, 4, 0), (0, 4, 3)] {
+        let bias = random(&engine, [1, n], 3);
+        for (form, a, b) in [
+            (Product::Nn, [m, k], [k, n]),
+            (Product::Nt, [m, k], [n, k]),
+            (Product::Tn, [k, m], [k, n]),
+        ] {
+            if a[1] == 0 || b[1] == 0 {
+                continue;
+            }
+            let (a, b) = (random(&engine, a, 1), random(&engine, b, 2));
+            for with_bias in [false, true] {
+                let device = with_bias.then_some(&bias.device);
+                let found = engine.product(form, &a.device, &b.device, device).unwrap();
+                let bias = with_bias.then_some(&bias.exact);
+                let wanted = cpu().product(form, &a.exact, &b.exact, bias).unwrap();
+                near(&engine, &found, &wanted, 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn column_sums() {
+    let engine = simulated();
+    let mut most = 0.0f64;
+    for rows in [0, 1, 2, 7, 511, 512, 513, 5_000] {
+        for columns in [1, 31, 32, 33, 70] {
+            // Of one sign: a sum that cancels says little about its terms.
+            let x = of(&engine, [rows, columns], weights(rows * columns, 5));
+            let found = engine.column_sums(&x.device).unwrap();
+            let wanted = cpu().column_sums(&x.exact).unwrap();
+            most = most.max(near(&engine, &found, &wanted, 1e-6));
+        }
+    }
+    figure("sums of columns", most);
+}
+
+#[test]
+fn rows_and_columns_have_the_same_bits() {
+    let engine = simulated();
+    for rows in SIZES {
+        let x = random(&engine, [rows, 33], 1);
+        let mut y = random(&engine, [rows, 33], 2);
+        let before = y.device.clone();
+        engine.add_scaled(&mut y.device, 0.3, &x.device).unwrap();
+        same_bits(&engine, &before, &y.plain);
+        cpu().add_scaled(&mut y.plain, 0.3, &x.plain).unwrap();
+        same_bits(&engine, &y.device, &y.plain);
+
+        let indices: Vec<usize> = (0..rows * 2).map(|index| index * 7 % rows).collect();
+        let found = engine.gather_rows(&x.device, &indices).unwrap();
+        same_bits(&engine, &found, &cpu().gather_rows(&x.plain, &indices).unwrap());
+        let dy = random(&engine, [indices.len(), 5], 3);
+        let found = engine.scatter_rows(&dy.device, &indices, rows + 2).unwrap();
+        same_bits(&engine, &found, &cpu().scatter_rows(&dy.plain, &indices, rows + 2).unwrap());
+
+        let narrow = random(&engine, [rows, 2], 4);
+        let parts = [&x.device, &narrow.device, &x.device];
+        let found = engine.join_columns(&parts).unwrap();
+        let wanted = cpu().join_columns(&[&x.plain, &narrow.plain, &x.plain]).unwrap();
+        same_bits(&engine, &found, &wanted);
+        let found = engine.columns(&found, 31, 6).unwrap();
+        same_bits(&engine, &found, &cpu().columns(&wanted, 31, 6).unwrap());
+    }
+    let none = engine.gather_rows(&random(&engine, [3, 2], 1).device, &[]).unwrap();
+    assert_eq!(engine.shape(&none), [0, 2]);
+    let zeros = engine.scatter_rows(&none, &[], 2).unwrap();
+    assert_eq!(values(&engine, &zeros), [0.0; 4]);
+}
+
+#[test]
+fn lengths() {
+    let engine = simulated();
+    let mut most = 0.0f64;
+    for rows in SIZES {
+        for columns in [1, 31, 33, 256] {
+            let mut x = random(&engine, [rows, columns], 1);
+            if rows > 1 {
+                x = {
+                    let mut values = x.plain.into_values();
+                    // A row of zeros, one that is too short, one that is very long.
+                    values[..columns].fill(0.0);
+                    values[columns..2 * columns].fill(1e-20);
+                    let last = values.len() - columns;
+                    values[last..].iter_mut().for_each(|value| *value *= 1e15);
+                    of(&engine, [rows, columns], values)
+                };
+            }
+            let dy = random(&engine, [rows, columns], 2);
+            let found = engine.normalise(&x.device).unwrap();
+            let wanted: Normalised<Matrix<f64>> = cpu().normalise(&x.exact).unwrap();
+            most = most.max(near(&engine, &found.rows, &wanted.rows, 1e-6));
+            near(&engine, &found.norms, &wanted.norms, 1e-6);
+            let found = engine.normalise_backward(&found, &dy.device).unwrap();
+            let wanted = cpu().normalise_backward(&wanted, &dy.exact).unwrap();
+            if columns > 1 {
+                most = most.max(near(&engine, &found, &wanted, GRADIENT));
+            }
+        }
+    }
+    figure("lengths", most);
+}
+
+#[test]
+fn steps_have_the_same_bits() {
+    let engine = simulated();
+    let shape = [37, 11];
+    let (mut w, g) = (random(&engine, shape, 1), random(&engine, shape, 2));
+    let start = w.device.clone();
+    let mut device: AdamState<_> = engine.adam_state(shape).unwrap();
+    let mut plain: AdamState<Matrix<f32>> = cpu().adam_state(shape).unwrap();
+    let adam = Adam { rate: 0.01, ..Adam::default() };
+    for _ in 0..5 {
+        engine.adam_step(&mut w.device, &g.device, &mut device, &adam).unwrap();
+        cpu().adam_step(&mut w.plain, &g.plain, &mut plain, &adam).unwrap();
+    }
+    assert_eq!(device.steps, 5);
+    same_bits(&engine, &w.device, &w.plain);
+    same_bits(&engine, &device.second, &plain.second);
+
+    let mut velocity = random(&engine, shape, 3);
+    let sgd = Sgd { rate: 0.1, momentum: 0.9, weight_decay: 5e-4 };
+    for _ in 0..3 {
+        engine.sgd_step(&mut w.device, &g.device, &mut velocity.device, &sgd).unwrap();
+        cpu().sgd_step(&mut w.plain, &g.plain, &mut velocity.plain, &sgd).unwrap();
+    }
+    same_bits(&engine, &w.device, &w.plain);
+    same_bits(&engine, &velocity.device, &velocity.plain);
+    // A clone that was taken before has not changed with it.
+    same_bits(&engine, &start, &random(&engine, shape, 1).plain);
+}

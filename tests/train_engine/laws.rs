@@ -178,6 +178,25 @@ fn one_pixel() {
     near(compare(&x, &y, None).squares[0], 12.0 - 2.0 * cross, 1e-12);
 }
 
+/// The only negative pair is the one that is left out.
+#[test]
+fn an_anchor_left_with_positive_pairs_alone_has_no_loss() {
+    let (anchors, keys) = (random::<f64>([1, 3], 1), random::<f64>([2, 3], 2));
+    for key_labels in [[1, 0], [0, 0]] {
+        let pairs = Pairs {
+            anchors: Labelled { rows: &anchors, labels: &[0] },
+            keys: Labelled { rows: &keys, labels: &key_labels },
+            other: None,
+        };
+        let denominator = Denominator::PositiveAndNegatives;
+        let settings = Contrastive { temperature: 0.5, denominator, without_self: true };
+        let found = engine().contrastive(&pairs, &settings).unwrap();
+        assert_eq!((found.value, found.anchor_count), (0.0, 1));
+        let gradients = [found.anchors.values(), found.keys.values()].concat();
+        assert!(gradients.iter().all(|slope| *slope == 0.0), "{gradients:?}");
+    }
+}
+
 #[test]
 fn extreme_logits_stay_finite() {
     let x: Matrix<f32> = matrix([2, 2], &[1e30, -1e30, -3e4, 3e4]);

@@ -90,11 +90,12 @@ impl Anchor {
         other.products.fill(F::ZERO);
         let negative = |label: i32| label >= 0 && label != self.label;
         let most = own.largest(negative);
-        let sum = own.raise(most, negative);
-        if sum == 0.0 {
-            // Without a negative pair the loss is 0.
+        if most == F::of(f64::NEG_INFINITY) {
+            // Without a negative pair, but for one that is left out, the loss is 0.
+            own.products.fill(F::ZERO);
             return 0.0;
         }
+        let sum = own.raise(most, negative);
         let log_sum = most + F::of(sum.ln());
         let (mut loss, mut pull) = (0.0, 0.0);
         for (_, product) in lists.iter_mut().flatten() {

@@ -1,13 +1,21 @@
-"""Steps of training: zsseg's CPU engine and PyTorch, same sizes, same number of threads.
+"""Steps of training: zsseg's engine and PyTorch, same sizes, same number of threads or same GPU.
 
     cargo build --release --example bench_training
     python benches/compare_training.py [THREADS] [ROUNDS]
 
-Needs tools/requirements-golden.txt. Prints milliseconds of the fastest round and how many times
-PyTorch's time zsseg takes. PyTorch's losses are written as one would without a kernel of one's
-own; the gradient of a contrastive loss is by anchors and keys, as zsseg's.
+    cargo build --release --features train-cuda --example bench_training
+    python benches/compare_training.py cuda [ROUNDS]
+
+Needs tools/requirements-golden.txt (on a GPU, a PyTorch built for it). Prints milliseconds of the
+fastest round and how many times PyTorch's time zsseg takes; on a GPU beside what
+`torch.compile` makes of the same code, and the share of the H100's arithmetic floor that
+zsseg's losses of pairs reach (derived from data sheets, for products in 3xTF32). PyTorch's
+losses are written as one would without a kernel of one's own; the gradient of a contrastive
+loss is by anchors and keys, as zsseg's. ZSSEG_BENCH names the program where it was built
+elsewhere.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -17,7 +25,10 @@ import torch
 import torch.nn.functional as F
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAM = ROOT / "target" / "release" / "examples" / "bench_training"
+PROGRAM = os.environ.get("ZSSEG_BENCH", ROOT / "target/release/examples/bench_training")
+DEVICE = "cuda" if sys.argv[1:2] == ["cuda"] else "cpu"
+# Floating-point operations per second of an H100 in 3xTF32: a third of dense TF32.
+FLOOR_RATE = 494.7e12 / 3
 VARIANCES = [2.0, 5.0, 10.0, 20.0, 40.0, 80.0]
 
 
@@ -52,7 +63,7 @@ def gradients(function, *leaves):
 
 
 def normal(*shape):
-    return torch.randn(*shape)
+    return torch.randn(*shape, device=DEVICE)
 
 
 def cases():
@@ -62,17 +73,28 @@ def cases():
     yield "mmd 128 and 128 of 472", gradients(lambda: discrepancy(g, real), g)
     yield "generator step", generator(real)
     yield "classifier step", classifier()
+    if DEVICE == "cuda":
+        for rows in (128, 1024, 4225, 16900):
+            g, x = normal(rows, 256).requires_grad_(), normal(rows, 256)
+            # Bound now: the loop goes on before the case runs.
+            loss = lambda g=g, x=x: discrepancy(g, x)
+            yield f"mmd {rows} and {rows} of 256", gradients(loss, g)
+        yield from contrasts((65 * 65, 10_000), 256)
+    yield from contrasts((32 * 32, 65 * 65), 128)
+    yield from resizing("logits", 64, 512, 13)
+    yield from resizing("features", 32, 64, 128)
+
+
+def contrasts(sizes, columns):
     for name, all_keys in (("paper", True), ("code", False)):
-        for pixels in (32 * 32, 65 * 65):
-            a, b = (F.normalize(normal(pixels, 128)).requires_grad_() for _ in range(2))
-            labels = torch.arange(pixels) // 50 % 13
+        for pixels in sizes:
+            a, b = (F.normalize(normal(pixels, columns)).requires_grad_() for _ in range(2))
+            labels = torch.arange(pixels, device=DEVICE) // 50 % 13
             # Bound now: the loop goes on before the case runs.
             loss = lambda a=a, b=b, labels=labels, all_keys=all_keys: contrastive(
                 a, b, labels, all_keys
             )
-            yield f"contrastive {name} {pixels} of 128", gradients(loss, a, b)
-    yield from resizing("logits", 64, 512, 13)
-    yield from resizing("features", 32, 64, 128)
+            yield f"contrastive {name} {pixels} of {columns}", gradients(loss, a, b)
 
 
 def generator(real):
@@ -82,20 +104,20 @@ def generator(real):
         torch.nn.LeakyReLU(0.2),
         torch.nn.Dropout(0.5),
         torch.nn.Linear(256, 472),
-    )
+    ).to(DEVICE)
     adam = torch.optim.Adam(layers.parameters(), lr=2e-4)
 
     def step():
         adam.zero_grad()
-        discrepancy(layers(torch.cat([a, torch.rand(128, 300)], 1)), real).backward()
+        discrepancy(layers(torch.cat([a, torch.rand(128, 300, device=DEVICE)], 1)), real).backward()
         adam.step()
 
     return step
 
 
 def classifier():
-    x, labels = normal(4096, 472), torch.arange(4096) * 7 % 13
-    layer = torch.nn.Linear(472, 13)
+    x, labels = normal(4096, 472), torch.arange(4096, device=DEVICE) * 7 % 13
+    layer = torch.nn.Linear(472, 13).to(DEVICE)
     adam = torch.optim.Adam(layer.parameters(), lr=2e-4)
 
     def step():
@@ -117,27 +139,78 @@ def resizing(name, start, end, channels):
 
 
 def fastest(run, rounds):
-    run()
+    def whole():
+        run()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+
+    whole()
     times = []
     for _ in range(rounds):
         start = time.perf_counter()
-        run()
+        whole()
         times.append(time.perf_counter() - start)
     return min(times) * 1e3
 
 
-def main():
-    threads, rounds = (sys.argv[1:] + ["1", "15"][len(sys.argv) - 1 :])[:2]
-    torch.set_num_threads(int(threads))
-    output = subprocess.run(
-        [PROGRAM, threads, rounds], check=True, capture_output=True, text=True
-    ).stdout
-    ours = {name: float(ms) for name, ms in (line.split("\t") for line in output.splitlines())}
+def tried(run, rounds):
+    """Returns the time; none where there is not enough memory, or the code cannot be compiled."""
+    try:
+        return fastest(run, rounds)
+    except (RuntimeError, torch.OutOfMemoryError) as error:
+        print(f"not timed: {type(error).__name__}: {str(error).splitlines()[0]}", file=sys.stderr)
+        return None
+
+
+def floor_ms(name):
+    """Returns the least milliseconds of the products alone, for a loss of pairs with its gradient."""
+    words = name.split()
+    if words[0] == "mmd":
+        rows, columns = int(words[1]), int(words[-1])
+        # Gram and pull of generated rows over both sets, Gram of half the real pairs.
+        return 9 * rows * rows * columns / FLOOR_RATE * 1e3
+    if words[0] == "contrastive":
+        pixels, columns = int(words[2]), int(words[-1])
+        # Two Grams; the pulls on anchors and on keys.
+        return 8 * pixels * pixels * columns / FLOOR_RATE * 1e3
+    return None
+
+
+def shown(value, divisor=1.0, digits=3):
+    return "" if value is None or divisor is None else f"{value / divisor:.{digits}f}"
+
+
+def on_cpu(ours, threads, rounds):
     print(f"| {threads} thread(s) | zsseg, ms | PyTorch {torch.__version__}, ms | ratio |")
     print("|---|---|---|---|")
     for name, run in cases():
-        theirs = fastest(run, int(rounds))
+        theirs = fastest(run, rounds)
         print(f"| {name} | {ours[name]:.2f} | {theirs:.2f} | {ours[name] / theirs:.2f} |")
+
+
+def on_gpu(ours, rounds):
+    torch.backends.cuda.matmul.allow_tf32 = False
+    print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}\n")
+    print("| | zsseg, ms | eager, ms | compiled, ms | zsseg by eager | floor, ms | share of it |")
+    print("|---|---|---|---|---|---|---|")
+    for name, run in cases():
+        eager, floor = tried(run, rounds), floor_ms(name)
+        compiled = tried(torch.compile(run), rounds)
+        cells = [shown(ours[name]), shown(eager), shown(compiled), shown(ours[name], eager)]
+        share = "" if floor is None else f"{floor / ours[name]:.0%}"
+        print(f"| {name} | {' | '.join([*cells, shown(floor), share])} |")
+
+
+def main():
+    device, rounds = (sys.argv[1:] + ["1", "15"][len(sys.argv) - 1 :])[:2]
+    command = [PROGRAM, device, rounds]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    ours = {name: float(ms) for name, ms in (line.split("\t") for line in output.splitlines())}
+    if DEVICE == "cuda":
+        on_gpu(ours, int(rounds))
+    else:
+        torch.set_num_threads(int(device))
+        on_cpu(ours, int(device), int(rounds))
 
 
 if __name__ == "__main__":

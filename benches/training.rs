@@ -1,18 +1,19 @@
 //! How long the training engine takes for the steps that trainings are made of.
 //!
 //! ```text
-//! cargo run --release --example bench_training -- [THREADS] [ROUNDS]
+//! cargo run --release --example bench_training -- [THREADS|cuda] [ROUNDS]
 //! ```
 //!
 //! Prints a line per case: its name, a tab, and the milliseconds of the fastest round.
-//! `python benches/compare_training.py` runs it beside PyTorch.
+//! `python benches/compare_training.py` runs it beside PyTorch. With `cuda` (feature `train-cuda`)
+//! it runs on the first GPU, and the losses of pairs at larger sizes as well.
 
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 use zsseg::train::engine::{
     Activation, Adam, AdamState, Contrastive, CpuEngine, Denominator, Draw, Engine, Kernel,
-    Labelled, Matrix, Mmd, MmdGroup, Noise, Pairs, Product, Resize, Targets,
+    Labelled, Mmd, MmdGroup, Noise, Pairs, Product, Resize, Targets,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -31,31 +32,73 @@ const PROJECTED: usize = 128;
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    let threads = arguments.next().map_or(Ok(NonZeroUsize::MIN), |text| text.parse())?;
+    let device = arguments.next().unwrap_or_else(|| "1".to_string());
     let rounds = arguments.next().map_or(Ok(15), |text| text.parse())?;
-    let bench = Bench { engine: CpuEngine::new(threads), rounds };
-    bench.products()?;
-    bench.discrepancy()?;
-    bench.generator()?;
-    bench.classifier()?;
-    for (name, form) in
-        [("paper", Denominator::AllKeys), ("code", Denominator::PositiveAndNegatives)]
-    {
-        for side in [32, 65] {
-            bench.contrastive(name, form, side * side)?;
+    if device == "cuda" {
+        return on_gpu(rounds);
+    }
+    Bench::new(CpuEngine::new(device.parse::<NonZeroUsize>()?), rounds)?.steps()
+}
+
+#[cfg(feature = "train-cuda")]
+fn on_gpu(rounds: usize) -> Outcome<()> {
+    use zsseg::train::cuda::{CudaEngine, Driver};
+    /// Channels of features whose pairs are compared at larger sizes.
+    const WIDE: usize = 256;
+    let bench = Bench::new(CudaEngine::new(Driver::new(0)?), rounds)?;
+    bench.steps()?;
+    for rows in [128, 1_024, 4_225, 16_900] {
+        bench.discrepancy(rows, WIDE)?;
+    }
+    for (name, form) in FORMS {
+        for pixels in [65 * 65, 10_000] {
+            bench.contrastive(name, form, pixels, WIDE)?;
         }
     }
-    bench.resizing("logits", [64, 64], [512, 512], CLASSES)?;
-    bench.resizing("features", [32, 32], [64, 64], PROJECTED)
+    Ok(())
 }
 
-struct Bench {
-    engine: CpuEngine,
+#[cfg(not(feature = "train-cuda"))]
+fn on_gpu(_rounds: usize) -> Outcome<()> {
+    Err("this program was built without the feature train-cuda".into())
+}
+
+const FORMS: [(&str, Denominator); 2] =
+    [("paper", Denominator::AllKeys), ("code", Denominator::PositiveAndNegatives)];
+
+struct Bench<E: Engine<f32>> {
+    engine: E,
     rounds: usize,
+    /// Reading it waits until all work on the device is done.
+    last: E::Tensor,
 }
 
-impl Bench {
+impl<E: Engine<f32>> Bench<E> {
+    fn new(engine: E, rounds: usize) -> Outcome<Bench<E>> {
+        let last = engine.upload([1, 1], &[0.0])?;
+        Ok(Bench { engine, rounds, last })
+    }
+
+    fn steps(&self) -> Outcome<()> {
+        self.products()?;
+        self.discrepancy(BATCH, CHANNELS)?;
+        self.generator()?;
+        self.classifier()?;
+        for (name, form) in FORMS {
+            for side in [32, 65] {
+                self.contrastive(name, form, side * side, PROJECTED)?;
+            }
+        }
+        self.resizing("logits", [64, 64], [512, 512], CLASSES)?;
+        self.resizing("features", [32, 32], [64, 64], PROJECTED)
+    }
+
     fn time(&self, name: &str, mut run: impl FnMut() -> Outcome<()>) -> Outcome<()> {
+        let mut run = || {
+            run()?;
+            self.engine.download(&self.last)?;
+            Outcome::Ok(())
+        };
         run()?;
         let mut fastest = f64::INFINITY;
         for _ in 0..self.rounds {
@@ -67,7 +110,7 @@ impl Bench {
         Ok(())
     }
 
-    fn random(&self, shape: [usize; 2], seed: u64) -> Outcome<Matrix<f32>> {
+    fn random(&self, shape: [usize; 2], seed: u64) -> Outcome<E::Tensor> {
         Ok(self.engine.noise(shape, Noise::Normal, Draw { seed, step: 0, stream: 0 })?)
     }
 
@@ -79,12 +122,12 @@ impl Bench {
         })
     }
 
-    fn discrepancy(&self) -> Outcome<()> {
-        let (g, x) = (self.random([BATCH, CHANNELS], 1)?, self.random([BATCH, CHANNELS], 2)?);
+    fn discrepancy(&self, rows: usize, columns: usize) -> Outcome<()> {
+        let (g, x) = (self.random([rows, columns], 1)?, self.random([rows, columns], 2)?);
         let kernel = Kernel::zs3_code();
-        let groups = [MmdGroup { generated: 0..BATCH, real: 0..BATCH }];
+        let groups = [MmdGroup { generated: 0..rows, real: 0..rows }];
         let settings = Mmd { kernel: &kernel, groups: &groups, real_weights: None };
-        self.time("mmd 128 and 128 of 472", || {
+        self.time(&format!("mmd {rows} and {rows} of {columns}"), || {
             self.engine.mmd(&g, &x, &settings)?;
             Ok(())
         })
@@ -108,14 +151,20 @@ impl Bench {
         })
     }
 
-    fn contrastive(&self, name: &str, form: Denominator, pixels: usize) -> Outcome<()> {
-        let unit = |seed| -> Outcome<Matrix<f32>> {
-            Ok(self.engine.normalise(&self.random([pixels, PROJECTED], seed)?)?.rows)
+    fn contrastive(
+        &self,
+        name: &str,
+        form: Denominator,
+        pixels: usize,
+        columns: usize,
+    ) -> Outcome<()> {
+        let unit = |seed| -> Outcome<E::Tensor> {
+            Ok(self.engine.normalise(&self.random([pixels, columns], seed)?)?.rows)
         };
         let (a, b) = (unit(1)?, unit(2)?);
         let labels: Vec<i32> = (0..pixels).map(|pixel| (pixel / 50 % CLASSES) as i32).collect();
         let settings = Contrastive { temperature: 0.07, denominator: form, without_self: false };
-        self.time(&format!("contrastive {name} {pixels} of 128"), || {
+        self.time(&format!("contrastive {name} {pixels} of {columns}"), || {
             let anchors = Labelled { rows: &a, labels: &labels };
             let keys = Labelled { rows: &b, labels: &labels };
             self.engine.contrastive(&Pairs { anchors, keys, other: None }, &settings)?;
@@ -145,23 +194,24 @@ impl Bench {
 }
 
 /// A linear layer that learns by Adam.
-struct Layer {
-    w: Matrix<f32>,
-    b: Matrix<f32>,
-    states: [AdamState<Matrix<f32>>; 2],
+struct Layer<T> {
+    w: T,
+    b: T,
+    states: [AdamState<T>; 2],
 }
 
-impl Layer {
-    fn new(bench: &Bench, shape: [usize; 2]) -> Outcome<Layer> {
-        let state = |shape| Engine::<f32>::adam_state(&bench.engine, shape);
-        let mut w = Matrix::zeros(shape)?;
-        bench.engine.add_scaled(&mut w, 0.05, &bench.random(shape, 3)?)?;
-        let states = [state(shape)?, state([1, shape[1]])?];
-        Ok(Layer { w, b: Matrix::zeros([1, shape[1]])?, states })
+impl<T: Clone> Layer<T> {
+    fn new<E: Engine<f32, Tensor = T>>(bench: &Bench<E>, shape: [usize; 2]) -> Outcome<Layer<T>> {
+        let engine = &bench.engine;
+        let zeros = |shape: [usize; 2]| engine.upload(shape, &vec![0.0; shape[0] * shape[1]]);
+        let (mut w, of_bias) = (zeros(shape)?, [1, shape[1]]);
+        engine.add_scaled(&mut w, 0.05, &bench.random(shape, 3)?)?;
+        let states = [engine.adam_state(shape)?, engine.adam_state(of_bias)?];
+        Ok(Layer { w, b: zeros(of_bias)?, states })
     }
 
     /// A step, given the input and the gradient by the result.
-    fn learn(&mut self, engine: &CpuEngine, x: &Matrix<f32>, dy: &Matrix<f32>) -> Outcome<()> {
+    fn learn<E: Engine<f32, Tensor = T>>(&mut self, engine: &E, x: &T, dy: &T) -> Outcome<()> {
         let dw = engine.product(Product::Tn, x, dy, None)?;
         let db = engine.column_sums(dy)?;
         let [of_w, of_b] = &mut self.states;
@@ -171,36 +221,33 @@ impl Layer {
 }
 
 /// ZS3Net's generator: methods.md 2.4.
-struct Generator {
-    first: Layer,
-    second: Layer,
-    embeddings: Matrix<f32>,
-    real: Matrix<f32>,
+struct Generator<T> {
+    first: Layer<T>,
+    second: Layer<T>,
+    /// The class's, in each row.
+    embeddings: T,
+    real: T,
     kernel: Kernel,
     step: u32,
 }
 
-impl Generator {
-    fn new(bench: &Bench) -> Outcome<Generator> {
+impl<T: Clone> Generator<T> {
+    fn new<E: Engine<f32, Tensor = T>>(bench: &Bench<E>) -> Outcome<Generator<T>> {
+        let embedding = bench.random([1, EMBEDDING], 4)?;
         Ok(Generator {
             first: Layer::new(bench, [2 * EMBEDDING, HIDDEN])?,
             second: Layer::new(bench, [HIDDEN, CHANNELS])?,
-            embeddings: bench.random([1, EMBEDDING], 4)?,
+            embeddings: bench.engine.gather_rows(&embedding, &[0; BATCH])?,
             real: bench.random([BATCH, CHANNELS], 5)?,
             kernel: Kernel::zs3_code(),
             step: 0,
         })
     }
 
-    fn step(&mut self, engine: &CpuEngine) -> Outcome<()> {
+    fn step<E: Engine<f32, Tensor = T>>(&mut self, engine: &E) -> Outcome<()> {
         let draw = Draw { seed: 1, step: self.step, stream: 0 };
-        let noise: Matrix<f32> = engine.noise([BATCH, EMBEDDING], Noise::Uniform, draw)?;
-        let mut input = Vec::with_capacity(BATCH * 2 * EMBEDDING);
-        for row in noise.rows() {
-            input.extend_from_slice(self.embeddings.values());
-            input.extend_from_slice(row);
-        }
-        let x = Matrix::new([BATCH, 2 * EMBEDDING], input)?;
+        let noise = engine.noise([BATCH, EMBEDDING], Noise::Uniform, draw)?;
+        let x = engine.join_columns(&[&self.embeddings, &noise])?;
         let draw = Draw { stream: 1, ..draw };
         let activation = Activation { slope: 0.2, dropout: 0.5, draw };
         let hidden = engine.product(Product::Nn, &x, &self.first.w, Some(&self.first.b))?;

@@ -1,7 +1,7 @@
 //! The contrastive loss in all its forms.
 
 use crate::support::{
-    CARD, Device, GRADIENT, LOSS, Pair, SERVER, Simulated, close, cpu, distance, figure, labels,
+    CARD, Device, GRADIENT, LOSS, Pair, SERVER, Tested, close, cpu, distance, figure, labels,
     normal, of, random, values, with,
 };
 use zsseg::train::cuda::{Limits, Precision};
@@ -18,7 +18,7 @@ fn most(precision: Precision) -> [f64; 2] {
 }
 
 /// Rows of length 1.
-fn unit(engine: &Simulated, shape: [usize; 2], seed: u64) -> Pair {
+fn unit(engine: &Tested, shape: [usize; 2], seed: u64) -> Pair {
     let mut numbers = normal(shape, seed);
     for row in numbers.chunks_exact_mut(shape[1]) {
         let length = row.iter().map(|value| value * value).sum::<f32>().sqrt();
@@ -34,7 +34,7 @@ struct Set {
 }
 
 impl Set {
-    fn new(engine: &Simulated, count: usize, columns: usize, classes: i32, seed: u64) -> Set {
+    fn new(engine: &Tested, count: usize, columns: usize, classes: i32, seed: u64) -> Set {
         let labels = labels(count, classes, seed);
         Set { rows: unit(engine, [count, columns], seed), labels }
     }
@@ -53,7 +53,7 @@ fn run<T, F: zsseg::train::engine::Real, E: Engine<F, Tensor = T>>(
 
 /// The largest errors of the value and of the gradients.
 fn check(
-    engine: &Simulated,
+    engine: &Tested,
     sets: [Option<&Set>; 3],
     settings: &Contrastive,
     [value_most, gradient_most]: [f64; 2],

@@ -1,7 +1,7 @@
 //! Losses of logits, and the hardest rows.
 
 use crate::support::{
-    GRADIENT, LOSS, close, cpu, exact, figure, labels, near, of, random, simulated, values, weights,
+    GRADIENT, LOSS, close, cpu, exact, figure, labels, near, of, random, tested, values, weights,
 };
 use zsseg::train::engine::{Engine, Matrix, Targets};
 
@@ -10,7 +10,7 @@ const SHAPES: [[usize; 2]; 7] =
 
 #[test]
 fn cross_entropies() {
-    let engine = simulated();
+    let engine = tested();
     let mut most = [0.0f64; 2];
     for shape in SHAPES {
         for is_weighted in [false, true] {
@@ -42,7 +42,7 @@ fn cross_entropies() {
 
 #[test]
 fn cross_entropies_of_nothing_and_of_extremes() {
-    let engine = simulated();
+    let engine = tested();
     let logits = of(&engine, [3, 2], vec![1e30, -1e30, 60.0, -60.0, f32::INFINITY, 0.0]);
     let run = |labels: &[i32], row_weights: Option<&[f32]>| {
         let targets = Targets { labels, class_weights: None, row_weights };
@@ -68,7 +68,7 @@ fn cross_entropies_of_nothing_and_of_extremes() {
 
 #[test]
 fn balanced_cross_entropies() {
-    let engine = simulated();
+    let engine = tested();
     let mut most = [0.0f64; 2];
     for shape in SHAPES {
         let logits = random(&engine, shape, 1);
@@ -88,7 +88,7 @@ fn balanced_cross_entropies() {
 
 #[test]
 fn divergences() {
-    let engine = simulated();
+    let engine = tested();
     let mut most = [0.0f64; 2];
     for shape in SHAPES {
         for is_weighted in [false, true] {
@@ -113,7 +113,7 @@ fn divergences() {
 
 #[test]
 fn squared_errors() {
-    let engine = simulated();
+    let engine = tested();
     for shape in SHAPES {
         let (teacher, student) = (random(&engine, shape, 1), random(&engine, shape, 2));
         let found = engine.squared_error(&teacher.device, &student.device).unwrap();
@@ -125,7 +125,7 @@ fn squared_errors() {
 
 #[test]
 fn hardest_rows_are_the_same() {
-    let engine = simulated();
+    let engine = tested();
     for count in [1, 63, 64, 65, 131, 1_023, 1_024, 1_025, 5_000] {
         let mut losses = random(&engine, [count, 1], 1).plain.into_values();
         // Equal ones in all parts, zeros of both signs, and what is no number.

@@ -1,6 +1,7 @@
 //! The engine for GPUs, with its kernels run on the processor, against the CPU engine.
 
 mod contrastive;
+mod device;
 mod losses;
 #[allow(dead_code)]
 #[path = "../train_methods/support.rs"]

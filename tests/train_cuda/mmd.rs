@@ -1,8 +1,8 @@
 //! The maximum mean discrepancy in every precision and with tiles of every kind of device.
 
 use crate::support::{
-    CARD, GRADIENT, LOSS, SERVER, Simulated, close, cpu, distance, exact, figure, normal, of,
-    random, values, weights, with,
+    CARD, GRADIENT, LOSS, SERVER, Tested, close, cpu, distance, exact, figure, normal, of, random,
+    values, weights, with,
 };
 use zsseg::train::cuda::{Limits, Precision};
 use zsseg::train::engine::{Engine, Kernel, Mmd, MmdGroup};
@@ -45,7 +45,7 @@ impl Case {
     }
 
     /// The largest errors of values and gradient.
-    fn check(&self, engine: &Simulated, [value_most, gradient_most]: [f64; 2]) -> [f64; 2] {
+    fn check(&self, engine: &Tested, [value_most, gradient_most]: [f64; 2]) -> [f64; 2] {
         let columns = self.generated[1];
         let mut made = self.numbers(self.generated, 1);
         // Another mean than that of the real ones.

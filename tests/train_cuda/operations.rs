@@ -1,8 +1,6 @@
 //! Products, sums, copies, lengths and steps.
 
-use crate::support::{
-    GRADIENT, cpu, figure, near, of, random, same_bits, simulated, values, weights,
-};
+use crate::support::{GRADIENT, cpu, figure, near, of, random, same_bits, tested, values, weights};
 use zsseg::train::engine::{Adam, AdamState, Engine, Matrix, Normalised, Product, Sgd};
 
 /// Sizes around the edges of blocks.
@@ -10,7 +8,7 @@ const SIZES: [usize; 5] = [1, 63, 64, 65, 131];
 
 #[test]
 fn products() {
-    let engine = simulated();
+    let engine = tested();
     for (m, n, k) in [(1, 1, 1), (63, 65, 131), (64, 1, 7), (5, 131, 64), (3, 4, 0), (0, 4, 3)] {
         let bias = random(&engine, [1, n], 3);
         for (form, a, b) in [
@@ -35,7 +33,7 @@ fn products() {
 
 #[test]
 fn column_sums() {
-    let engine = simulated();
+    let engine = tested();
     let mut most = 0.0f64;
     for rows in [0, 1, 2, 7, 511, 512, 513, 5_000] {
         for columns in [1, 31, 32, 33, 70] {
@@ -51,7 +49,7 @@ fn column_sums() {
 
 #[test]
 fn rows_and_columns_have_the_same_bits() {
-    let engine = simulated();
+    let engine = tested();
     for rows in SIZES {
         let x = random(&engine, [rows, 33], 1);
         let mut y = random(&engine, [rows, 33], 2);
@@ -84,7 +82,7 @@ fn rows_and_columns_have_the_same_bits() {
 
 #[test]
 fn lengths() {
-    let engine = simulated();
+    let engine = tested();
     let mut most = 0.0f64;
     for rows in SIZES {
         for columns in [1, 31, 33, 256] {
@@ -117,7 +115,7 @@ fn lengths() {
 
 #[test]
 fn steps_have_the_same_bits() {
-    let engine = simulated();
+    let engine = tested();
     let shape = [37, 11];
     let (mut w, g) = (random(&engine, shape, 1), random(&engine, shape, 2));
     let start = w.device.clone();

@@ -1,11 +1,11 @@
 //! Resizing and depthwise convolution.
 
-use crate::support::{GRADIENT, cpu, figure, near, random, same_bits, simulated};
+use crate::support::{GRADIENT, cpu, figure, near, random, same_bits, tested};
 use zsseg::train::engine::{Depthwise, Engine, Resize};
 
 #[test]
 fn resizing_has_the_same_bits() {
-    let engine = simulated();
+    let engine = tested();
     let sides = [([1, 1], [3, 5]), ([7, 9], [7, 9]), ([5, 4], [13, 11]), ([13, 11], [5, 1])];
     for (from, to) in sides {
         for align_corners in [false, true] {
@@ -26,7 +26,7 @@ fn resizing_has_the_same_bits() {
 
 #[test]
 fn depthwise_convolutions() {
-    let engine = simulated();
+    let engine = tested();
     let mut most = 0.0f64;
     for (pictures, grid, columns, dilation) in
         [(1, [1, 1], 1, 1), (2, [7, 9], 33, 1), (1, [13, 5], 8, 2), (3, [30, 31], 5, 40)]

@@ -1,6 +1,6 @@
 //! What does not fit is refused with the CPU engine's very words.
 
-use crate::support::{cpu, random, simulated};
+use crate::support::{cpu, random, tested};
 use std::fmt::Debug;
 use zsseg::train::engine::{
     Activation, Adam, Depthwise, Draw, Engine, Kernel, Mmd, MmdGroup, Product, Resize, Sgd, Targets,
@@ -16,7 +16,7 @@ fn same<A: Debug, B: Debug>(
 
 #[test]
 fn shapes_and_settings() {
-    let engine = simulated();
+    let engine = tested();
     let (a, b) = (random(&engine, [3, 4], 1), random(&engine, [5, 4], 2));
     let draw = Draw { seed: 0, step: 0, stream: 0 };
     same(engine.upload([2, 0], &[]), Engine::<f32>::upload(&cpu(), [2, 0], &[]));
@@ -46,7 +46,7 @@ fn shapes_and_settings() {
 
 #[test]
 fn losses() {
-    let engine = simulated();
+    let engine = tested();
     let (a, b) = (random(&engine, [3, 4], 1), random(&engine, [5, 4], 2));
     let targets = |labels: &'static [i32], rows: Option<&'static [f32]>| Targets {
         labels,
@@ -86,7 +86,7 @@ fn losses() {
 
 #[test]
 fn pictures_and_steps() {
-    let engine = simulated();
+    let engine = tested();
     let (a, b) = (random(&engine, [3, 4], 1), random(&engine, [5, 4], 2));
     let resize = Resize { pictures: 1, from: [2, 2], to: [3, 0], align_corners: false };
     same(engine.resize(&a.device, &resize), cpu().resize(&a.plain, &resize));
@@ -115,7 +115,7 @@ fn pictures_and_steps() {
 
 #[test]
 fn groups_of_a_discrepancy() {
-    let engine = simulated();
+    let engine = tested();
     let (a, b) = (random(&engine, [3, 4], 1), random(&engine, [5, 4], 2));
     let kernel = Kernel::zs3_code();
     for (group, weights) in [

@@ -1,11 +1,12 @@
 //! What the tests share.
 
+use crate::device::{Chosen, open};
 use std::num::NonZeroUsize;
-use zsseg::train::cuda::{CudaEngine, Limits, Precision, Simulator, Tensor};
+use zsseg::train::cuda::{CudaEngine, Limits, Precision, Tensor};
 use zsseg::train::engine::{CpuEngine, Draw, Engine, Matrix, Noise};
 
-pub type Simulated = CudaEngine<Simulator>;
-pub type Device = Tensor<Simulator>;
+pub type Tested = CudaEngine<Chosen>;
+pub type Device = Tensor<Chosen>;
 
 /// Of a consumer card: 99 KiB of shared memory; few processors, so that tiles are large.
 pub const CARD: Limits = Limits { shared_bytes: 99 << 10, processors: 2 };
@@ -17,12 +18,12 @@ pub const LOSS: f64 = 1e-6;
 /// And gradients, by their length.
 pub const GRADIENT: f64 = 1e-5;
 
-pub fn simulated() -> Simulated {
-    CudaEngine::new(Simulator::new(CARD))
+pub fn tested() -> Tested {
+    CudaEngine::new(open(CARD))
 }
 
-pub fn with(limits: Limits, precision: Precision) -> Simulated {
-    CudaEngine::new(Simulator::new(limits)).with_precision(precision)
+pub fn with(limits: Limits, precision: Precision) -> Tested {
+    CudaEngine::new(open(limits)).with_precision(precision)
 }
 
 pub fn cpu() -> CpuEngine {
@@ -36,7 +37,7 @@ pub struct Pair {
     pub plain: Matrix<f32>,
 }
 
-pub fn of(engine: &Simulated, shape: [usize; 2], values: Vec<f32>) -> Pair {
+pub fn of(engine: &Tested, shape: [usize; 2], values: Vec<f32>) -> Pair {
     let exact = values.iter().map(|value| f64::from(*value)).collect();
     Pair {
         device: engine.upload(shape, &values).unwrap(),
@@ -51,7 +52,7 @@ pub fn normal(shape: [usize; 2], seed: u64) -> Vec<f32> {
     numbers.into_values()
 }
 
-pub fn random(engine: &Simulated, shape: [usize; 2], seed: u64) -> Pair {
+pub fn random(engine: &Tested, shape: [usize; 2], seed: u64) -> Pair {
     of(engine, shape, normal(shape, seed))
 }
 
@@ -71,7 +72,7 @@ pub fn labels(count: usize, classes: i32, seed: u64) -> Vec<i32> {
     numbers.values().iter().map(|x| (x * f64::from(classes + 1)) as i32 - 1).collect()
 }
 
-pub fn values(engine: &Simulated, tensor: &Device) -> Vec<f32> {
+pub fn values(engine: &Tested, tensor: &Device) -> Vec<f32> {
     engine.download(tensor).unwrap()
 }
 
@@ -87,7 +88,7 @@ pub fn distance(found: &[f32], wanted: &[f64]) -> f64 {
 
 /// Checks a matrix; gives its distance.
 #[track_caller]
-pub fn near(engine: &Simulated, found: &Device, wanted: &Matrix<f64>, most: f64) -> f64 {
+pub fn near(engine: &Tested, found: &Device, wanted: &Matrix<f64>, most: f64) -> f64 {
     assert_eq!(engine.shape(found), wanted.shape());
     let distance = distance(&values(engine, found), wanted.values());
     assert!(distance <= most, "a relative distance of {distance:e}");
@@ -103,7 +104,7 @@ pub fn close(found: f64, wanted: f64, most: f64) -> f64 {
 }
 
 #[track_caller]
-pub fn same_bits(engine: &Simulated, found: &Device, wanted: &Matrix<f32>) {
+pub fn same_bits(engine: &Tested, found: &Device, wanted: &Matrix<f32>) {
     assert_eq!(engine.shape(found), wanted.shape());
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&values(engine, found)), bits(wanted.values()));

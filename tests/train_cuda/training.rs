@@ -1,7 +1,7 @@
 //! Short trainings on made-up pictures: step by step the CPU engine's, up to rounding.
 
 use crate::made_up::{Synthetic, embeddings, roles};
-use crate::support::{Simulated, cpu, distance, exact, figure, simulated};
+use crate::support::{Tested, cpu, distance, exact, figure, tested};
 use std::cell::Cell;
 use zsseg::train::engine::{CpuEngine, Engine};
 use zsseg::train::methods::{Preset, Registry};
@@ -46,7 +46,7 @@ fn numbers(model: &Model) -> Vec<f32> {
 /// Trains on both engines. Losses may differ by `most`, and so may the model's numbers by their
 /// length.
 fn check(method: &str, settings: &str, most: f64) {
-    let engine: Simulated = simulated();
+    let engine: Tested = tested();
     let (found, model) = trained(&engine, method, settings);
     let (wanted, exact_model) = trained::<CpuEngine>(&cpu(), method, settings);
     assert!(!found.is_empty(), "{method} tells no loss");

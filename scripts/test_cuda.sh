@@ -55,4 +55,5 @@ step "every kernel for every device" compile_everything
 step "simulated engine" simulate
 step "simulated engine, threads in the opposite order" simulate ZS_SIM_REVERSE=1
 step "simulated engine under AddressSanitizer" simulate_with_asan
+step "the suite for a GPU builds" cargo test "${features[@]}" --test train_gpu --no-run
 finish

@@ -181,10 +181,10 @@ fn one_pixel() {
 /// The only negative pair is the one that is left out.
 #[test]
 fn an_anchor_left_with_positive_pairs_alone_has_no_loss() {
-    let (anchors, keys) = (random::<f64>([1, 3], 1), random::<f64>([2, 3], 2));
+    let (anchors, keys) = (random::<f64>([2, 3], 1), random::<f64>([2, 3], 2));
     for key_labels in [[1, 0], [0, 0]] {
         let pairs = Pairs {
-            anchors: Labelled { rows: &anchors, labels: &[0] },
+            anchors: Labelled { rows: &anchors, labels: &[0, -1] },
             keys: Labelled { rows: &keys, labels: &key_labels },
             other: None,
         };

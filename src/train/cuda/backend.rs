@@ -1,10 +1,10 @@
 //! What the engine needs of a device.
 
 use super::sources::Source;
-use crate::status::Result;
+use crate::status::{Error, Result, Status};
 use crate::train::engine::Product;
-use std::fmt::Debug;
-use std::string::String;
+use std::fmt::{Debug, Display};
+use std::string::{String, ToString};
 
 /// A constant that a source is compiled with: its name and its text.
 pub type Define = (&'static str, String);
@@ -109,4 +109,9 @@ pub trait Backend {
 
     /// A product of matrices in f32 whose memory is as long as its shape says.
     fn multiply(&self, multiply: &Multiply<'_, Self::Memory>) -> Result<Self::Memory>;
+}
+
+/// The error of a call that a device refused, in its own words.
+pub(super) fn failed<E: Display>(what: &'static str) -> impl Fn(E) -> Error {
+    move |error| Status::Unsupported.about(what).text(error.to_string())
 }

@@ -3,12 +3,12 @@
 //! All work goes to the context's default stream, so it is done in the order in which it was asked
 //! for, and memory that is dropped is given back after the work on it.
 
-use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply};
+use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply, failed};
 use super::cache::{fetch, folder, name_of};
 use super::guard::{DeviceError, LEAST_CAPABILITY, LEAST_DRIVER, caught};
 use super::nvrtc::Compiler;
 use super::sources::{HEADERS, Source};
-use crate::status::{Error, Result, Status};
+use crate::status::{Result, Status};
 use crate::train::engine::Product;
 use core::ffi::c_int;
 use core::fmt;
@@ -171,10 +171,6 @@ fn check_versions(compiler: &Compiler) -> core::result::Result<(), DeviceError> 
         true => Err(DeviceError::NewCompiler { compiler, driver }),
         false => Ok(()),
     }
-}
-
-fn failed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> Error {
-    move |error| Status::Unsupported.about(what).text(error.to_string())
 }
 
 impl Backend for Driver {

@@ -4,13 +4,12 @@
 //! meaning. Slow, but what it computes is what a GPU computes, up to rounding where kernels may
 //! fuse products and sums.
 
-use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply};
+use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply, failed};
 use super::cache::{folder, name_of};
 use super::sources::{HEADERS, Source};
-use crate::status::{Error, Result, Status};
+use crate::status::{Result, Status};
 use crate::train::engine::{CpuEngine, Engine, Matrix, Product};
 use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use core::fmt::Display;
 use libloading::{Library, Symbol};
 use std::alloc::{Layout, alloc, dealloc};
 use std::env;
@@ -21,7 +20,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::{NonNull, copy_nonoverlapping, write_bytes};
-use std::string::{String, ToString};
+use std::string::String;
 use std::vec;
 use std::vec::Vec;
 use zerocopy::IntoBytes;
@@ -110,10 +109,6 @@ type LaunchKernel = unsafe extern "C" fn(
     *mut *mut c_void,
 ) -> c_int;
 type LastError = unsafe extern "C" fn() -> *const c_char;
-
-fn failed<E: Display>(what: &'static str) -> impl Fn(E) -> Error {
-    move |error| Status::Unsupported.about(what).text(error.to_string())
-}
 
 /// Compiles a source to a library, unless that is there already.
 fn library(source: &Source, defines: &[Define]) -> Result<PathBuf> {

@@ -156,17 +156,16 @@ impl<B: Backend> Task<'_, B> {
             .double(self.share_of_anchor)
             .array::<f64>(&value, 1)
             .blocks([1, 1, 1], [THREADS, 1, 1], 0)?;
-        let own = (&self.keys, 0);
-        let other = self.other.as_ref().map(|other| (other, kind::OTHER));
-        let with_keys: Vec<_> = [own].into_iter().chain(other).collect();
         let by_key =
-            |(side, kind)| self.gradient(side, &[(&self.anchors, kind | kind::TRANSPOSED)], &stats);
+            |side, kind| self.gradient(side, &[(&self.anchors, kind | kind::TRANSPOSED)], &stats);
+        let other = self.other.as_ref();
+        let with_keys: Vec<_> = self.all_keys().collect();
         Ok(ContrastiveLoss {
             value: self.engine.sum(&value, 1)?,
             anchor_count,
             anchors: self.gradient(&self.anchors, &with_keys, &stats)?,
-            keys: by_key(own)?,
-            other: other.map(by_key).transpose()?,
+            keys: by_key(&self.keys, 0)?,
+            other: other.map(|other| by_key(other, kind::OTHER)).transpose()?,
         })
     }
 

@@ -1,7 +1,11 @@
 //! Products, sums, copies, lengths and steps.
 
-use crate::support::{GRADIENT, cpu, figure, near, of, random, same_bits, tested, values, weights};
-use zsseg::train::engine::{Adam, AdamState, Engine, Matrix, Normalised, Product, Sgd};
+use crate::support::{
+    GRADIENT, Pair, cpu, figure, near, of, random, same_bits, tested, values, weights,
+};
+use zsseg::train::engine::{
+    Adam, AdamPart, AdamState, Engine, Matrix, Normalised, Product, Sgd, SgdPart,
+};
 
 /// Sizes around the edges of blocks.
 const SIZES: [usize; 5] = [1, 63, 64, 65, 131];
@@ -140,4 +144,60 @@ fn steps_have_the_same_bits() {
     same_bits(&engine, &velocity.device, &velocity.plain);
     // A clone that was taken before has not changed with it.
     same_bits(&engine, &start, &random(&engine, shape, 1).plain);
+}
+
+/// Sizes of parameters around the edges of the blocks that step them.
+const PARAMETERS: [[usize; 2]; 6] = [[1, 1], [0, 4], [31, 33], [32, 32], [25, 41], [77, 40]];
+
+/// Parameters of a list are stepped as each by itself, with settings and steps of its own.
+#[test]
+fn steps_of_many_parameters_have_the_same_bits() {
+    let engine = tested();
+    let of_seed = |seed| -> Vec<_> {
+        PARAMETERS.map(|shape| random(&engine, shape, seed)).into_iter().collect()
+    };
+    let (mut w, mut velocities, g) = (of_seed(1), of_seed(2), of_seed(3));
+    let settings = |index: usize| Adam { rate: 0.01 * (index + 1) as f64, ..Adam::default() };
+    let slowed = |index: usize| Sgd {
+        rate: 0.1 / (index + 1) as f64,
+        momentum: 0.9,
+        weight_decay: 1e-3 * index as f64,
+    };
+    let mut device: Vec<AdamState<_>> =
+        PARAMETERS.map(|shape| engine.adam_state(shape).unwrap()).into();
+    let mut plain: Vec<AdamState<Matrix<f32>>> =
+        PARAMETERS.map(|shape| cpu().adam_state(shape).unwrap()).into();
+    device[2].steps = 7;
+    plain[2].steps = 7;
+    for _ in 0..3 {
+        let states = w.iter_mut().zip(&mut device).zip(&g).enumerate();
+        let part = |(index, ((w, state), g))| {
+            let (w, g): (&mut Pair, &Pair) = (w, g);
+            let (parameters, gradient) = (&mut w.device, &g.device);
+            AdamPart { parameters, gradient, state, adam: settings(index) }
+        };
+        engine.adam_steps(&mut states.map(part).collect::<Vec<_>>()).unwrap();
+        for (index, ((w, state), g)) in w.iter_mut().zip(&mut plain).zip(&g).enumerate() {
+            cpu().adam_step(&mut w.plain, &g.plain, state, &settings(index)).unwrap();
+        }
+        let speeds = w.iter_mut().zip(&mut velocities).zip(&g).enumerate();
+        let part = |(index, ((w, v), g))| {
+            let (w, g): (&mut Pair, &Pair) = (w, g);
+            let v: &mut Pair = v;
+            let (parameters, gradient, velocity) = (&mut w.device, &g.device, &mut v.device);
+            SgdPart { parameters, gradient, velocity, sgd: slowed(index) }
+        };
+        engine.sgd_steps(&mut speeds.map(part).collect::<Vec<_>>()).unwrap();
+        for (index, ((w, v), g)) in w.iter_mut().zip(&mut velocities).zip(&g).enumerate() {
+            cpu().sgd_step(&mut w.plain, &g.plain, &mut v.plain, &slowed(index)).unwrap();
+        }
+    }
+    for (index, (w, v)) in w.iter().zip(&velocities).enumerate() {
+        same_bits(&engine, &w.device, &w.plain);
+        same_bits(&engine, &v.device, &v.plain);
+        same_bits(&engine, &device[index].first, &plain[index].first);
+        same_bits(&engine, &device[index].second, &plain[index].second);
+        assert_eq!(device[index].steps, plain[index].steps);
+    }
+    engine.adam_steps(&mut []).unwrap();
 }

@@ -83,6 +83,9 @@ pub trait Backend {
     /// The length of memory in bytes.
     fn length(&self, memory: &Self::Memory) -> usize;
 
+    /// Where memory lies, as kernels address it; as long as it is there.
+    fn address(&self, memory: &Self::Memory) -> u64;
+
     /// Fills memory with zeros.
     fn clear(&self, memory: &mut Self::Memory) -> Result<()>;
 

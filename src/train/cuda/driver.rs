@@ -15,7 +15,8 @@ use core::fmt;
 use cudarc::cublaslt::{CudaBlasLT, Matmul, MatmulConfig, MatmulShared, Workspace};
 use cudarc::driver::sys::{self as driver_sys, CUdevice_attribute, CUfunction_attribute, CUresult};
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DriverError, LaunchConfig, PushKernelArg,
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig,
+    PushKernelArg,
 };
 use cudarc::nvrtc::Ptx;
 use std::borrow::ToOwned;
@@ -187,6 +188,10 @@ impl Backend for Driver {
 
     fn length(&self, memory: &Memory) -> usize {
         memory.bytes
+    }
+
+    fn address(&self, memory: &Memory) -> u64 {
+        memory.slice.device_ptr(&self.stream).0
     }
 
     fn clear(&self, memory: &mut Memory) -> Result<()> {

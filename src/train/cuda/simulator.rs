@@ -171,6 +171,10 @@ impl Backend for Simulator {
         memory.bytes
     }
 
+    fn address(&self, memory: &Memory) -> u64 {
+        memory.start.as_ptr().expose_provenance() as u64
+    }
+
     fn clear(&self, memory: &mut Memory) -> Result<()> {
         // SAFETY: so many bytes are there.
         unsafe { write_bytes(memory.start.as_ptr(), 0, memory.bytes) };

@@ -22,9 +22,9 @@ pub use kernel::Kernel;
 pub use rate::{cosine_rate, poly_rate};
 pub use real::Real;
 pub use types::{
-    Activation, Adam, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Denominator,
+    Activation, Adam, AdamPart, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Denominator,
     Depthwise, Draw, Labelled, Loss, Mmd, MmdGroup, MmdLoss, Noise, Normalised, Pairs, Product,
-    Resize, Sgd, Targets,
+    Resize, Sgd, SgdPart, Targets,
 };
 
 use crate::status::Result;
@@ -217,4 +217,22 @@ pub trait Engine<F: Real> {
         velocity: &mut Self::Tensor,
         sgd: &Sgd,
     ) -> Result<()>;
+
+    /// One step of Adam of several parameters, each as [`Engine::adam_step`] makes it. An engine
+    /// for which every call has a price makes them all at once. After an error some may have been
+    /// stepped.
+    fn adam_steps(&self, parts: &mut [AdamPart<'_, Self::Tensor>]) -> Result<()> {
+        for part in parts {
+            self.adam_step(part.parameters, part.gradient, part.state, &part.adam)?;
+        }
+        Ok(())
+    }
+
+    /// One step of stochastic gradient descent of several parameters, as [`Engine::adam_steps`].
+    fn sgd_steps(&self, parts: &mut [SgdPart<'_, Self::Tensor>]) -> Result<()> {
+        for part in parts {
+            self.sgd_step(part.parameters, part.gradient, part.velocity, &part.sgd)?;
+        }
+        Ok(())
+    }
 }

@@ -235,6 +235,32 @@ pub struct AdamState<T> {
     pub steps: u32,
 }
 
+/// A parameter of a step of Adam.
+#[derive(Debug)]
+pub struct AdamPart<'a, T> {
+    /// What is stepped.
+    pub parameters: &'a mut T,
+    /// As the parameters.
+    pub gradient: &'a T,
+    /// What Adam remembers of them.
+    pub state: &'a mut AdamState<T>,
+    /// Their settings.
+    pub adam: Adam,
+}
+
+/// A parameter of a step of stochastic gradient descent.
+#[derive(Debug)]
+pub struct SgdPart<'a, T> {
+    /// What is stepped.
+    pub parameters: &'a mut T,
+    /// As the parameters.
+    pub gradient: &'a T,
+    /// As the parameters; starts at 0.
+    pub velocity: &'a mut T,
+    /// Their settings.
+    pub sgd: Sgd,
+}
+
 /// Settings of a step of stochastic gradient descent (methods.md 1.6):
 /// `g += decay * w; v = momentum * v + g; w -= rate * v`.
 #[derive(Clone, Copy, Debug, PartialEq)]

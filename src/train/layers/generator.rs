@@ -2,7 +2,7 @@
 //! (methods.md 2.4 and 2.7).
 
 use super::linear::{Linear, LinearGradients};
-use super::parameter::Optimiser;
+use super::parameter::{Optimiser, step_all};
 use crate::train::engine::{Activation, Adam, Draw, Engine, Matrix, Noise, Product, Real};
 use crate::train::error::{Error, Result};
 use crate::train::model::GeneratorParts;
@@ -353,15 +353,15 @@ impl<T: Clone> Generator<T> {
         E: Engine<f32, Tensor = T>,
     {
         let optimiser = Optimiser::Adam(adam);
-        if let (Some(layer), Some(gradients)) = (&mut self.hidden, &gradients.hidden) {
-            layer.step(engine, gradients, &optimiser)?;
-        }
-        if let (Some(layer), Some(gradients)) =
-            (&mut self.reconstruction, &gradients.reconstruction)
-        {
-            layer.step(engine, gradients, &optimiser)?;
-        }
-        self.output.step(engine, &gradients.output, &optimiser)
+        let optional = [
+            (&mut self.hidden, &gradients.hidden),
+            (&mut self.reconstruction, &gradients.reconstruction),
+        ];
+        let layers = optional
+            .into_iter()
+            .filter_map(|(layer, gradients)| Some((layer.as_mut()?, gradients.as_ref()?)))
+            .chain([(&mut self.output, &gradients.output)]);
+        step_all(engine, layers.flat_map(|(layer, by)| layer.updates(by, &optimiser)))
     }
 
     /// Writes all layers into a state, under names that start with `name`.

@@ -1,6 +1,6 @@
 //! A fully connected layer, which is a 1x1 convolution where rows are pixels.
 
-use super::parameter::{Optimiser, Parameter};
+use super::parameter::{Optimiser, Parameter, Update, step_all};
 use crate::train::engine::{Draw, Engine, Matrix, Noise, Product};
 use crate::train::error::Result;
 use crate::train::stage::State;
@@ -129,8 +129,20 @@ impl<T: Clone> Linear<T> {
     where
         E: Engine<f32, Tensor = T>,
     {
-        self.weight.step(engine, &gradients.weight, optimiser)?;
-        self.bias.step(engine, &gradients.bias, optimiser)
+        step_all(engine, self.updates(gradients, optimiser))
+    }
+
+    /// Both parameters with what they are stepped by.
+    pub fn updates<'a>(
+        &'a mut self,
+        gradients: &'a LinearGradients<T>,
+        optimiser: &Optimiser,
+    ) -> [Update<'a, T>; 2] {
+        let (LinearGradients { weight, bias }, optimiser) = (gradients, *optimiser);
+        [
+            Update { parameter: &mut self.weight, gradient: weight, optimiser },
+            Update { parameter: &mut self.bias, gradient: bias, optimiser },
+        ]
     }
 
     /// Writes the layer into a state, under names that start with `name`.

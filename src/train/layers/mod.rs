@@ -11,4 +11,4 @@ pub use generator::{
     convolve, convolve_backward,
 };
 pub use linear::{Linear, LinearGradients};
-pub use parameter::{Optimiser, Parameter};
+pub use parameter::{Optimiser, Parameter, Update, step_all};

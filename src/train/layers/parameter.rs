@@ -1,10 +1,11 @@
 //! A matrix that is learnt, with what its optimiser remembers of it.
 
-use crate::train::engine::{Adam, AdamState, Engine, Matrix, Sgd};
+use crate::train::engine::{Adam, AdamPart, AdamState, Engine, Matrix, Sgd, SgdPart};
 use crate::train::error::Result;
 use crate::train::stage::State;
 use std::format;
 use std::vec;
+use std::vec::Vec;
 
 /// How a parameter is stepped.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -44,29 +45,26 @@ impl<T: Clone> Parameter<T> {
     /// Steps along a gradient. An optimiser of another kind than before starts anew.
     ///
     /// # Errors
-    /// Those of the engine; nothing is changed then.
+    /// Those of the engine; the value is not changed then.
     pub fn step<E>(&mut self, engine: &E, gradient: &T, optimiser: &Optimiser) -> Result<()>
     where
         E: Engine<f32, Tensor = T>,
     {
+        step_all(engine, [Update { parameter: self, gradient, optimiser: *optimiser }])
+    }
+
+    /// Makes room for what an optimiser remembers, unless it has been there before.
+    fn prepare<E>(&mut self, engine: &E, optimiser: &Optimiser) -> Result<()>
+    where
+        E: Engine<f32, Tensor = T>,
+    {
         let shape = engine.shape(&self.value);
-        match (optimiser, &mut self.memory) {
-            (Optimiser::Adam(adam), Memory::Adam(state)) => {
-                engine.adam_step(&mut self.value, gradient, state, adam)?;
-            }
-            (Optimiser::Sgd(sgd), Memory::Sgd(velocity)) => {
-                engine.sgd_step(&mut self.value, gradient, velocity, sgd)?;
-            }
-            (Optimiser::Adam(adam), memory) => {
-                let mut state = engine.adam_state(shape)?;
-                engine.adam_step(&mut self.value, gradient, &mut state, adam)?;
-                *memory = Memory::Adam(state);
-            }
-            (Optimiser::Sgd(sgd), memory) => {
+        match (optimiser, &self.memory) {
+            (Optimiser::Adam(_), Memory::Adam(_)) | (Optimiser::Sgd(_), Memory::Sgd(_)) => {}
+            (Optimiser::Adam(_), _) => self.memory = Memory::Adam(engine.adam_state(shape)?),
+            (Optimiser::Sgd(_), _) => {
                 let zeros = vec![0.0; shape[0] * shape[1]];
-                let mut velocity = engine.upload(shape, &zeros)?;
-                engine.sgd_step(&mut self.value, gradient, &mut velocity, sgd)?;
-                *memory = Memory::Sgd(velocity);
+                self.memory = Memory::Sgd(engine.upload(shape, &zeros)?);
             }
         }
         Ok(())
@@ -124,4 +122,47 @@ impl<T: Clone> Parameter<T> {
         };
         Ok(Parameter { value, memory })
     }
+}
+
+/// A parameter, the gradient that it is stepped along, and how.
+#[derive(Debug)]
+pub struct Update<'a, T> {
+    /// What is stepped.
+    pub parameter: &'a mut Parameter<T>,
+    /// As the parameter.
+    pub gradient: &'a T,
+    /// How it is stepped.
+    pub optimiser: Optimiser,
+}
+
+/// Steps several parameters, as [`Parameter::step`] does each, in as few calls of the engine as
+/// there are kinds of optimisers.
+///
+/// # Errors
+/// Those of the engine; some may have been stepped then.
+pub fn step_all<'a, T, E>(
+    engine: &E,
+    updates: impl IntoIterator<Item = Update<'a, T>>,
+) -> Result<()>
+where
+    T: Clone + 'a,
+    E: Engine<f32, Tensor = T>,
+{
+    let (mut adams, mut sgds) = (Vec::new(), Vec::new());
+    for Update { parameter, gradient, optimiser } in updates {
+        parameter.prepare(engine, &optimiser)?;
+        let Parameter { value: parameters, memory } = parameter;
+        match (optimiser, memory) {
+            (Optimiser::Adam(adam), Memory::Adam(state)) => {
+                adams.push(AdamPart { parameters, gradient, state, adam });
+            }
+            (Optimiser::Sgd(sgd), Memory::Sgd(velocity)) => {
+                sgds.push(SgdPart { parameters, gradient, velocity, sgd });
+            }
+            // The memory is that of the optimiser since it was prepared.
+            _ => {}
+        }
+    }
+    engine.adam_steps(&mut adams)?;
+    Ok(engine.sgd_steps(&mut sgds)?)
 }

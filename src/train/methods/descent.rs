@@ -2,7 +2,7 @@
 
 use crate::train::engine::{Adam, Engine, Sgd, poly_rate};
 use crate::train::error::{Error, Result};
-use crate::train::layers::{Linear, LinearGradients, Optimiser};
+use crate::train::layers::{Linear, LinearGradients, Optimiser, Update, step_all};
 use serde::{Deserialize, Serialize};
 use std::format;
 
@@ -128,7 +128,9 @@ impl Descent {
         let biases = kind.at(rate * self.bias_factor, self.momentum, 0.0);
         let mut gradient = gradients.weight.clone();
         kind.add_decay(engine, &mut gradient, self.weight_decay, layer.weight.value())?;
-        layer.weight.step(engine, &gradient, &weights)?;
-        layer.bias.step(engine, &gradients.bias, &biases)
+        let Linear { weight, bias, .. } = layer;
+        let weight = Update { parameter: weight, gradient: &gradient, optimiser: weights };
+        let bias = Update { parameter: bias, gradient: &gradients.bias, optimiser: biases };
+        step_all(engine, [weight, bias])
     }
 }

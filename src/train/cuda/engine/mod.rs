@@ -19,8 +19,9 @@ use super::backend::{Backend, Define};
 use super::sources::Source;
 use crate::status::Result;
 use crate::train::engine::{
-    Activation, Adam, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Depthwise, Draw,
-    Engine, Loss, Mmd, MmdLoss, Noise, Normalised, Pairs, Product, Resize, Sgd, Targets,
+    Activation, Adam, AdamPart, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Depthwise,
+    Draw, Engine, Loss, Mmd, MmdLoss, Noise, Normalised, Pairs, Product, Resize, Sgd, SgdPart,
+    Targets,
 };
 use core::fmt;
 use std::collections::BTreeMap;
@@ -251,7 +252,7 @@ impl<B: Backend> Engine<f32> for CudaEngine<B> {
         state: &mut AdamState<Tensor<B>>,
         adam: &Adam,
     ) -> Result<()> {
-        optimiser::adam(self, parameters, gradient, state, adam)
+        self.adam_steps(&mut [AdamPart { parameters, gradient, state, adam: *adam }])
     }
 
     fn sgd_step(
@@ -261,6 +262,14 @@ impl<B: Backend> Engine<f32> for CudaEngine<B> {
         velocity: &mut Tensor<B>,
         sgd: &Sgd,
     ) -> Result<()> {
-        optimiser::sgd(self, parameters, gradient, velocity, sgd)
+        self.sgd_steps(&mut [SgdPart { parameters, gradient, velocity, sgd: *sgd }])
+    }
+
+    fn adam_steps(&self, parts: &mut [AdamPart<'_, Tensor<B>>]) -> Result<()> {
+        optimiser::adam(self, parts)
+    }
+
+    fn sgd_steps(&self, parts: &mut [SgdPart<'_, Tensor<B>>]) -> Result<()> {
+        optimiser::sgd(self, parts)
     }
 }

@@ -1,69 +1,126 @@
-//! Steps of Adam and of stochastic gradient descent.
+//! Steps of Adam and of stochastic gradient descent: one launch for all parameters.
 
 use super::super::backend::Backend;
-use super::super::sources::OPTIMISER;
+use super::super::sources::{OPTIMISER, Source};
 use super::{CudaEngine, Tensor};
 use crate::status::Result;
 use crate::train::engine::common::{AdamStep, check_shape, invalid};
-use crate::train::engine::{Adam, AdamState, Sgd};
+use crate::train::engine::{AdamPart, SgdPart};
+use std::vec::Vec;
+use zerocopy::{Immutable, IntoBytes};
+
+/// Numbers that a block steps; `CHUNK` of `optimiser.cu`.
+const CHUNK: usize = 1_024;
+
+/// A parameter, as `optimiser.cu` reads it.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct AdamEntry {
+    /// Addresses of parameters, gradient, first and second moment.
+    places: [u64; 4],
+    count: u64,
+    first_block: u32,
+    numbers: [f32; 7],
+}
+
+/// A parameter, as `optimiser.cu` reads it.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct SgdEntry {
+    /// Addresses of parameters, gradient and velocity.
+    places: [u64; 3],
+    count: u64,
+    first_block: u32,
+    numbers: [f32; 3],
+}
+
+/// Hands out blocks: the first of a parameter of `count` numbers, of which there are some.
+fn blocks_of(next: &mut usize, count: usize) -> Result<u32> {
+    let first = u32::try_from(*next).map_err(|_| invalid("number of parameters"))?;
+    *next += count.div_ceil(CHUNK);
+    Ok(first)
+}
+
+/// Launches a kernel over the blocks of these parameters.
+fn launch<B: Backend, T: IntoBytes + Immutable>(
+    engine: &CudaEngine<B>,
+    source: &'static Source,
+    kernel: &'static str,
+    entries: &[T],
+    blocks: usize,
+) -> Result<()> {
+    let memory = engine.upload_numbers(entries)?;
+    engine.call(source, kernel).array::<T>(&memory, entries.len()).size(entries.len()).blocks(
+        [blocks, 1, 1],
+        [256, 1, 1],
+        0,
+    )
+}
+
+impl<B: Backend> CudaEngine<B> {
+    fn address(&self, tensor: &Tensor<B>) -> u64 {
+        self.backend.address(tensor.memory())
+    }
+}
 
 pub(super) fn adam<B: Backend>(
     engine: &CudaEngine<B>,
-    parameters: &mut Tensor<B>,
-    gradient: &Tensor<B>,
-    state: &mut AdamState<Tensor<B>>,
-    adam: &Adam,
+    parts: &mut [AdamPart<'_, Tensor<B>>],
 ) -> Result<()> {
-    adam.check()?;
-    for shape in [gradient.shape(), state.first.shape(), state.second.shape()] {
-        check_shape(shape, parameters.shape())?;
+    let mut all_steps = Vec::with_capacity(parts.len());
+    for AdamPart { parameters, gradient, state, adam } in &*parts {
+        adam.check()?;
+        for shape in [gradient.shape(), state.first.shape(), state.second.shape()] {
+            check_shape(shape, parameters.shape())?;
+        }
+        all_steps.push(state.steps.checked_add(1).ok_or_else(|| invalid("steps of Adam"))?);
     }
-    let steps = state.steps.checked_add(1).ok_or_else(|| invalid("steps of Adam"))?;
-    for tensor in [&mut *parameters, &mut state.first, &mut state.second] {
-        tensor.part(engine)?;
+    let (mut entries, mut blocks) = (Vec::with_capacity(parts.len()), 0);
+    for (AdamPart { parameters, gradient, state, adam }, steps) in parts.iter_mut().zip(&all_steps)
+    {
+        for tensor in [&mut **parameters, &mut state.first, &mut state.second] {
+            tensor.part(engine)?;
+        }
+        let AdamStep { step, root, keep, add, epsilon } = AdamStep::<f32>::new(adam, *steps);
+        if parameters.count() > 0 {
+            let tensors = [&**parameters, *gradient, &state.first, &state.second];
+            entries.push(AdamEntry {
+                places: tensors.map(|tensor| engine.address(tensor)),
+                count: parameters.count() as u64,
+                first_block: blocks_of(&mut blocks, parameters.count())?,
+                numbers: [step, root, keep[0], keep[1], add[0], add[1], epsilon],
+            });
+        }
     }
-    let AdamStep { step, root, keep, add, epsilon } = AdamStep::<f32>::new(adam, steps);
-    let count = parameters.count();
-    engine
-        .call(&OPTIMISER, "adam")
-        .tensor(parameters)
-        .tensor(gradient)
-        .tensor(&state.first)
-        .tensor(&state.second)
-        .float(step)
-        .float(root)
-        .float(keep[0])
-        .float(keep[1])
-        .float(add[0])
-        .float(add[1])
-        .float(epsilon)
-        .long(count)
-        .each(count)?;
-    state.steps = steps;
+    launch(engine, &OPTIMISER, "adam", &entries, blocks)?;
+    for (part, steps) in parts.iter_mut().zip(all_steps) {
+        part.state.steps = steps;
+    }
     Ok(())
 }
 
 pub(super) fn sgd<B: Backend>(
     engine: &CudaEngine<B>,
-    parameters: &mut Tensor<B>,
-    gradient: &Tensor<B>,
-    velocity: &mut Tensor<B>,
-    sgd: &Sgd,
+    parts: &mut [SgdPart<'_, Tensor<B>>],
 ) -> Result<()> {
-    sgd.check()?;
-    check_shape(gradient.shape(), parameters.shape())?;
-    check_shape(velocity.shape(), parameters.shape())?;
-    parameters.part(engine)?;
-    velocity.part(engine)?;
-    let count = parameters.count();
-    engine
-        .call(&OPTIMISER, "sgd")
-        .tensor(parameters)
-        .tensor(gradient)
-        .tensor(velocity)
-        .float(sgd.rate as f32)
-        .float(sgd.momentum as f32)
-        .float(sgd.weight_decay as f32)
-        .long(count)
-        .each(count)
+    for SgdPart { parameters, gradient, velocity, sgd } in &*parts {
+        sgd.check()?;
+        check_shape(gradient.shape(), parameters.shape())?;
+        check_shape(velocity.shape(), parameters.shape())?;
+    }
+    let (mut entries, mut blocks) = (Vec::with_capacity(parts.len()), 0);
+    for SgdPart { parameters, gradient, velocity, sgd } in parts {
+        parameters.part(engine)?;
+        velocity.part(engine)?;
+        if parameters.count() > 0 {
+            let tensors = [&**parameters, *gradient, &**velocity];
+            entries.push(SgdEntry {
+                places: tensors.map(|tensor| engine.address(tensor)),
+                count: parameters.count() as u64,
+                first_block: blocks_of(&mut blocks, parameters.count())?,
+                numbers: [sgd.rate, sgd.momentum, sgd.weight_decay].map(|value| value as f32),
+            });
+        }
+    }
+    launch(engine, &OPTIMISER, "sgd", &entries, blocks)
 }

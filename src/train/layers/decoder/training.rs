@@ -6,7 +6,7 @@ use super::settings::DecoderShape;
 use super::{Decoder, read_taps};
 use crate::train::engine::{Draw, Engine, Matrix, Noise};
 use crate::train::error::Result;
-use crate::train::layers::{Optimiser, Parameter};
+use crate::train::layers::{Optimiser, Parameter, Update, step_all};
 use crate::train::methods::Scaling;
 use crate::train::pictures::{Pictures, Tap};
 use crate::train::stage::State;
@@ -126,10 +126,10 @@ impl<T: Clone> DecoderTraining<T> {
         E: Engine<f32, Tensor = T>,
     {
         let gradients = by.named();
-        for (parameter, (_, gradient)) in self.layers.each_mut().zip(gradients) {
-            parameter.step(engine, gradient, optimiser)?;
-        }
-        Ok(())
+        let pairs = self.layers.each_mut().zip(gradients);
+        let update =
+            |(parameter, (_, gradient))| Update { parameter, gradient, optimiser: *optimiser };
+        step_all(engine, pairs.map(update))
     }
 
     /// The decoder as it is now, in terms of the taps as they are.

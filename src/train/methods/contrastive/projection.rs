@@ -2,7 +2,7 @@
 
 use crate::train::engine::{Activation, Draw, Engine};
 use crate::train::error::Result;
-use crate::train::layers::{Linear, LinearGradients, Optimiser};
+use crate::train::layers::{Linear, LinearGradients, Optimiser, step_all};
 use crate::train::stage::State;
 use std::format;
 use std::vec::Vec;
@@ -94,10 +94,8 @@ impl<T: Clone> Projection<T> {
     where
         E: Engine<f32, Tensor = T>,
     {
-        for (layer, gradient) in self.layers.iter_mut().zip(gradients) {
-            layer.step(engine, gradient, optimiser)?;
-        }
-        Ok(())
+        let layers = self.layers.iter_mut().zip(gradients);
+        step_all(engine, layers.flat_map(|(layer, by)| layer.updates(by, optimiser)))
     }
 
     pub(super) fn save<E>(&self, engine: &E, state: &mut State) -> Result<()>

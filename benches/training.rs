@@ -12,8 +12,8 @@ use std::error::Error;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 use zsseg::train::engine::{
-    Activation, Adam, AdamState, Contrastive, CpuEngine, Denominator, Draw, Engine, Kernel,
-    Labelled, Mmd, MmdGroup, Noise, Pairs, Product, Resize, Targets,
+    Activation, Adam, AdamPart, AdamState, Contrastive, CpuEngine, Denominator, Draw, Engine,
+    Kernel, Labelled, Mmd, MmdGroup, Noise, Pairs, Product, Repeated, Resize, Targets,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -212,11 +212,22 @@ impl<T: Clone> Layer<T> {
 
     /// A step, given the input and the gradient by the result.
     fn learn<E: Engine<f32, Tensor = T>>(&mut self, engine: &E, x: &T, dy: &T) -> Outcome<()> {
-        let dw = engine.product(Product::Tn, x, dy, None)?;
-        let db = engine.column_sums(dy)?;
+        let gradients = Layer::gradients(engine, x, dy)?;
+        Ok(engine.adam_steps(&mut self.parts(&gradients))?)
+    }
+
+    /// By weights and bias, given the input and the gradient by the result.
+    fn gradients<E: Engine<f32, Tensor = T>>(engine: &E, x: &T, dy: &T) -> Outcome<[T; 2]> {
+        Ok([engine.product(Product::Tn, x, dy, None)?, engine.column_sums(dy)?])
+    }
+
+    fn parts<'a>(&'a mut self, [by_w, by_b]: &'a [T; 2]) -> [AdamPart<'a, T>; 2] {
         let [of_w, of_b] = &mut self.states;
-        engine.adam_step(&mut self.w, &dw, of_w, &Adam::default())?;
-        Ok(engine.adam_step(&mut self.b, &db, of_b, &Adam::default())?)
+        let adam = Adam::default();
+        [
+            AdamPart { parameters: &mut self.w, gradient: by_w, state: of_w, adam },
+            AdamPart { parameters: &mut self.b, gradient: by_b, state: of_b, adam },
+        ]
     }
 }
 
@@ -245,6 +256,11 @@ impl<T: Clone> Generator<T> {
     }
 
     fn step<E: Engine<f32, Tensor = T>>(&mut self, engine: &E) -> Outcome<()> {
+        let what = Repeated { name: "step of a generator", sizes: &[BATCH] };
+        engine.repeated(&what, || self.step_once(engine))
+    }
+
+    fn step_once<E: Engine<f32, Tensor = T>>(&mut self, engine: &E) -> Outcome<()> {
         let draw = Draw { seed: 1, step: self.step, stream: 0 };
         let noise = engine.noise([BATCH, EMBEDDING], Noise::Uniform, draw)?;
         let x = engine.join_columns(&[&self.embeddings, &noise])?;
@@ -258,8 +274,11 @@ impl<T: Clone> Generator<T> {
         let loss = engine.mmd(&y, &self.real, &settings)?;
         let d_active = engine.product(Product::Nt, &loss.gradient, &self.second.w, None)?;
         let d_hidden = engine.activate_backward(&hidden, &d_active, &activation)?;
-        self.second.learn(engine, &active, &loss.gradient)?;
+        let by_second = Layer::gradients(engine, &active, &loss.gradient)?;
+        let by_first = Layer::gradients(engine, &x, &d_hidden)?;
         self.step += 1;
-        self.first.learn(engine, &x, &d_hidden)
+        let [w2, b2] = self.second.parts(&by_second);
+        let [w1, b1] = self.first.parts(&by_first);
+        Ok(engine.adam_steps(&mut [w2, b2, w1, b1])?)
     }
 }

@@ -11,5 +11,6 @@ mod operations;
 mod pictures;
 mod random;
 mod refusals;
+mod repeat;
 mod support;
 mod training;

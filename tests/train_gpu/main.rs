@@ -19,6 +19,8 @@ mod pictures;
 mod random;
 #[path = "../train_cuda/refusals.rs"]
 mod refusals;
+#[path = "../train_cuda/repeat.rs"]
+mod repeat;
 #[path = "../train_cuda/support.rs"]
 mod support;
 #[path = "../train_cuda/training.rs"]

@@ -5,6 +5,8 @@ use crate::status::{Error, Result, Status};
 use crate::train::engine::Product;
 use std::fmt::{Debug, Display};
 use std::string::{String, ToString};
+use std::sync::Arc;
+use std::vec::Vec;
 
 /// A constant that a source is compiled with: its name and its text.
 pub type Define = (&'static str, String);
@@ -33,9 +35,9 @@ pub struct Launch {
 
 /// An argument of a kernel.
 #[derive(Debug)]
-pub enum Argument<'a, M> {
-    /// Address of memory that lasts until what was launched is done.
-    Memory(&'a M),
+pub enum Argument<M> {
+    /// Address of memory.
+    Memory(Arc<M>),
     /// The null pointer.
     Null,
     /// `int` and `unsigned int`.
@@ -50,17 +52,54 @@ pub enum Argument<'a, M> {
 
 /// A product of matrices in f32, row after row.
 #[derive(Debug)]
-pub struct Multiply<'a, M> {
+pub struct Multiply<M> {
     /// Which factor is transposed.
     pub form: Product,
     /// Rows and columns of the result, and what the sums are over; none of them 0.
     pub shape: [usize; 3],
     /// First factor.
-    pub a: &'a M,
+    pub a: Arc<M>,
     /// Second factor.
-    pub b: &'a M,
+    pub b: Arc<M>,
     /// Added to each row.
-    pub bias: Option<&'a M>,
+    pub bias: Option<Arc<M>>,
+    /// Where it goes.
+    pub result: Arc<M>,
+}
+
+/// Something that a device does, with the memory that it does it in.
+#[derive(Debug)]
+pub enum Work<B: Backend> {
+    /// A kernel. The engine, which alone can make a [`Launch`], sees to it that the arguments are
+    /// those of the kernel, and that it stays within its memory with them.
+    Launch {
+        /// Where the kernel is.
+        module: Arc<B::Module>,
+        /// Which it is, and how many threads it has.
+        launch: Launch,
+        /// What it is told.
+        arguments: Vec<Argument<B::Memory>>,
+        /// Memory that it finds without an argument.
+        held: Vec<Arc<B::Memory>>,
+    },
+    /// A product of matrices whose memory is as long as its shape says.
+    Multiply(Multiply<B::Memory>),
+    /// A copy of memory to other memory, which is as long.
+    Copy {
+        /// What is read.
+        from: Arc<B::Memory>,
+        /// What is written.
+        to: Arc<B::Memory>,
+    },
+    /// Zeros.
+    Clear(Arc<B::Memory>),
+    /// Bytes, to memory that is as long.
+    Upload {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// What is written.
+        to: Arc<B::Memory>,
+    },
 }
 
 /// A device that runs kernels. Work is done in the order in which it was asked for; only
@@ -68,11 +107,13 @@ pub struct Multiply<'a, M> {
 ///
 /// # Errors
 /// `Status::Unsupported` with the device's own words, of every call.
-pub trait Backend {
+pub trait Backend: Sized {
     /// Memory of the device, which is given back when dropped and all work on it is done.
     type Memory: Debug;
     /// A compiled source.
-    type Module;
+    type Module: Debug;
+    /// Recorded work. It has addresses of memory, and does not keep it.
+    type Graph;
 
     /// What the device has.
     fn limits(&self) -> Limits;
@@ -86,32 +127,24 @@ pub trait Backend {
     /// Where memory lies, as kernels address it; as long as it is there.
     fn address(&self, memory: &Self::Memory) -> u64;
 
-    /// Fills memory with zeros.
-    fn clear(&self, memory: &mut Self::Memory) -> Result<()>;
-
-    /// Memory with these bytes.
-    fn upload(&self, bytes: &[u8]) -> Result<Self::Memory>;
+    /// Writes bytes to memory that is as long.
+    fn upload(&self, bytes: &[u8], memory: &Self::Memory) -> Result<()>;
 
     /// The first bytes of memory, as many as there is room for; no more than it has.
     fn download(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<()>;
 
-    /// Memory with the same contents.
-    fn copy(&self, memory: &Self::Memory) -> Result<Self::Memory>;
-
     /// Compiles a source, or takes it from the cache of compiled ones.
     fn load(&self, source: &Source, defines: &[Define]) -> Result<Self::Module>;
 
-    /// Launches a kernel. The engine, which alone can make a [`Launch`], sees to it that the
-    /// arguments are those of the kernel, and that it stays within its memory with them.
-    fn launch(
-        &self,
-        module: &Self::Module,
-        launch: &Launch,
-        arguments: &[Argument<'_, Self::Memory>],
-    ) -> Result<()>;
+    /// Does something.
+    fn perform(&self, work: &Work<Self>) -> Result<()>;
 
-    /// A product of matrices in f32 whose memory is as long as its shape says.
-    fn multiply(&self, multiply: &Multiply<'_, Self::Memory>) -> Result<Self::Memory>;
+    /// Records a list of work, without doing it. All of it has been done before.
+    fn record(&self, works: &[Work<Self>]) -> Result<Self::Graph>;
+
+    /// Does what was recorded; the caller keeps its memory. `uploads` are the bytes of the
+    /// uploads in it, in their order and as long as when it was recorded.
+    fn replay(&self, graph: &mut Self::Graph, uploads: &[&[u8]]) -> Result<()>;
 }
 
 /// The error of a call that a device refused, in its own words.

@@ -1,9 +1,11 @@
 //! A GPU, by way of cudarc.
 //!
-//! All work goes to the context's default stream, so it is done in the order in which it was asked
-//! for, and memory that is dropped is given back after the work on it.
+//! All work goes to one stream, so it is done in the order in which it was asked for, and memory
+//! that is dropped is given back after the work on it. The stream is not the context's default one,
+//! on which nothing can be recorded; cudarc's own events between streams, which a record could not
+//! have, are off.
 
-use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply, failed};
+use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply, Work, failed};
 use super::cache::{fetch, folder, name_of};
 use super::guard::{DeviceError, LEAST_CAPABILITY, LEAST_DRIVER, caught};
 use super::nvrtc::Compiler;
@@ -13,10 +15,15 @@ use crate::train::engine::Product;
 use core::ffi::c_int;
 use core::fmt;
 use cudarc::cublaslt::{CudaBlasLT, Matmul, MatmulConfig, MatmulShared, Workspace};
-use cudarc::driver::sys::{self as driver_sys, CUdevice_attribute, CUfunction_attribute, CUresult};
+use cudarc::driver::result::{memcpy_dtod_async, memcpy_htod_async, memset_d8_async};
+use cudarc::driver::sys::{
+    self as driver_sys, CUdevice_attribute, CUdeviceptr, CUfunction_attribute,
+    CUgraphInstantiate_flags, CUresult, CUstreamCaptureMode,
+};
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig,
-    PushKernelArg,
+    CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr,
+    DevicePtrMut, DeviceSlice, DriverError, LaunchConfig, PinnedHostSlice, PushKernelArg,
+    SyncOnDrop,
 };
 use cudarc::nvrtc::Ptx;
 use std::borrow::ToOwned;
@@ -47,6 +54,7 @@ pub struct Memory {
 }
 
 /// Kernels that were loaded on a GPU.
+#[derive(Debug)]
 pub struct Module(BTreeMap<&'static str, CudaFunction>);
 
 /// The number of GPUs, once the driver is known to do.
@@ -107,7 +115,9 @@ impl Driver {
         let compiler = Compiler::new(capability)?;
         check_versions(&compiler)?;
         let limits = limits(&context).map_err(wrong("the GPU's limits"))?;
-        let stream = context.default_stream();
+        // SAFETY: memory is used by one stream alone.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().map_err(wrong("a stream of the GPU"))?;
         let products = CudaBlasLT::new(stream.clone())
             .map_err(|error| DeviceError::broken("cuBLASLt")(&error))?;
         Ok(Driver { stream, products: Products(products), compiler, limits, name })
@@ -174,9 +184,28 @@ fn check_versions(compiler: &Compiler) -> core::result::Result<(), DeviceError> 
     }
 }
 
+/// Work that was recorded on a GPU.
+pub struct Graph {
+    graph: CudaGraph,
+    /// Where its uploads take their bytes from.
+    staged: Vec<PinnedHostSlice<u8>>,
+    /// Of the last time that it was done.
+    done: CudaEvent,
+}
+
+// SAFETY: it may be used on any thread, by one at a time: all its methods take it as `&mut`.
+unsafe impl Send for Graph {}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Graph").field("uploads", &self.staged.len()).finish_non_exhaustive()
+    }
+}
+
 impl Backend for Driver {
     type Memory = Memory;
     type Module = Module;
+    type Graph = Graph;
 
     fn limits(&self) -> Limits {
         self.limits
@@ -194,16 +223,8 @@ impl Backend for Driver {
         memory.slice.device_ptr(&self.stream).0
     }
 
-    fn clear(&self, memory: &mut Memory) -> Result<()> {
-        self.stream.memset_zeros(&mut memory.slice).map_err(failed("memory of the GPU"))
-    }
-
-    fn upload(&self, bytes: &[u8]) -> Result<Memory> {
-        let mut slice = self.alloc(bytes.len())?;
-        if !bytes.is_empty() {
-            self.stream.memcpy_htod(bytes, &mut slice).map_err(failed("copying to the GPU"))?;
-        }
-        Ok(Memory { slice, bytes: bytes.len() })
+    fn upload(&self, bytes: &[u8], memory: &Memory) -> Result<()> {
+        self.send(bytes, memory)
     }
 
     fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<()> {
@@ -217,22 +238,130 @@ impl Backend for Driver {
         self.stream.synchronize().map_err(&wrong)
     }
 
-    fn copy(&self, memory: &Memory) -> Result<Memory> {
-        let mut slice = self.alloc(memory.bytes)?;
-        let copied = self.stream.memcpy_dtod(&memory.slice, &mut slice);
-        copied.map_err(failed("copying on the GPU"))?;
-        Ok(Memory { slice, bytes: memory.bytes })
-    }
-
     fn load(&self, source: &Source, defines: &[Define]) -> Result<Module> {
         self.functions(source, self.image(source, defines)?)
+    }
+
+    fn perform(&self, work: &Work<Driver>) -> Result<()> {
+        match work {
+            Work::Launch { module, launch, arguments, .. } => {
+                self.launch(module, launch, arguments)
+            }
+            Work::Multiply(multiply) => self.multiply(multiply),
+            Work::Copy { from, to } => self.copy(from, to),
+            Work::Clear(memory) => self.clear(memory),
+            Work::Upload { bytes, to } => self.send(bytes, to),
+        }
+    }
+
+    /// By capturing the stream. Uploads become copies from pinned memory, whose bytes are put there
+    /// before the record is done.
+    fn record(&self, works: &[Work<Driver>]) -> Result<Graph> {
+        let wrong = failed("recording for the GPU");
+        let context = self.stream.context();
+        let mut staged = Vec::new();
+        for work in works {
+            if let Work::Upload { bytes, .. } = work {
+                // SAFETY: the bytes are set before each time that the record is done.
+                staged.push(unsafe { context.alloc_pinned(bytes.len().max(1)) }.map_err(&wrong)?);
+            }
+        }
+        let done = context.new_event(None).map_err(&wrong)?;
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.stream.begin_capture(mode).map_err(&wrong)?;
+        let captured = self.capture(works, &staged);
+        // The capture ends whatever came of it.
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        captured?;
+        let graph = graph.map_err(&wrong)?;
+        let graph = graph.ok_or_else(|| wrong(DriverError(CUresult::CUDA_ERROR_UNKNOWN)))?;
+        Ok(Graph { graph, staged, done })
+    }
+
+    fn replay(&self, graph: &mut Graph, uploads: &[&[u8]]) -> Result<()> {
+        let wrong = failed("what was recorded for the GPU");
+        let other = || Status::InvalidArgument.about("bytes of recorded uploads");
+        if uploads.len() != graph.staged.len() {
+            return Err(other());
+        }
+        // The time before may still be reading.
+        graph.done.synchronize().map_err(&wrong)?;
+        for (bytes, staged) in uploads.iter().zip(&mut graph.staged) {
+            let place = staged.as_mut_slice().map_err(&wrong)?;
+            place.get_mut(..bytes.len()).ok_or_else(other)?.copy_from_slice(bytes);
+        }
+        graph.graph.launch().map_err(&wrong)?;
+        graph.done.record(&self.stream).map_err(&wrong)
+    }
+}
+
+impl Driver {
+    fn send(&self, bytes: &[u8], memory: &Memory) -> Result<()> {
+        let wrong = failed("copying to the GPU");
+        if bytes.len() > memory.bytes {
+            return Err(Status::InvalidArgument.about("memory of the GPU"));
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.stream.context().bind_to_thread().map_err(&wrong)?;
+        // SAFETY: the memory is long enough. Bytes that are not pinned have been read when the
+        // call returns.
+        let sent =
+            unsafe { memcpy_htod_async(self.address(memory), bytes, self.stream.cu_stream()) };
+        sent.map_err(wrong)
+    }
+
+    fn clear(&self, memory: &Memory) -> Result<()> {
+        let wrong = failed("memory of the GPU");
+        if memory.bytes == 0 {
+            return Ok(());
+        }
+        self.stream.context().bind_to_thread().map_err(&wrong)?;
+        let (address, stream) = (self.address(memory), self.stream.cu_stream());
+        // SAFETY: so many bytes are there.
+        unsafe { memset_d8_async(address, 0, memory.bytes, stream) }.map_err(wrong)
+    }
+
+    fn copy(&self, from: &Memory, to: &Memory) -> Result<()> {
+        let wrong = failed("copying on the GPU");
+        if from.bytes != to.bytes {
+            return Err(Status::InvalidArgument.about("memory of the GPU"));
+        }
+        if from.bytes == 0 {
+            return Ok(());
+        }
+        self.stream.context().bind_to_thread().map_err(&wrong)?;
+        let (source, place) = (self.address(from), self.address(to));
+        // SAFETY: both are as long.
+        unsafe { memcpy_dtod_async(place, source, from.bytes, self.stream.cu_stream()) }
+            .map_err(wrong)
+    }
+
+    /// Does work on a stream that is captured.
+    fn capture(&self, works: &[Work<Driver>], staged: &[PinnedHostSlice<u8>]) -> Result<()> {
+        let wrong = failed("recording for the GPU");
+        let mut staged = staged.iter();
+        for work in works {
+            let Work::Upload { bytes, to } = work else {
+                self.perform(work)?;
+                continue;
+            };
+            let bytes_before = staged
+                .next()
+                .ok_or_else(|| Status::InvalidArgument.about("bytes of recorded uploads"))?;
+            let bytes_before = bytes_before.as_slice().map_err(&wrong)?;
+            // One byte is staged even of none.
+            self.send(bytes_before.get(..bytes.len()).unwrap_or_default(), to)?;
+        }
+        Ok(())
     }
 
     fn launch(
         &self,
         module: &Module,
         launch: &Launch,
-        arguments: &[Argument<'_, Memory>],
+        arguments: &[Argument<Memory>],
     ) -> Result<()> {
         let wrong = failed(launch.kernel);
         let missing = || Status::InvalidArgument.about(launch.kernel);
@@ -261,18 +390,47 @@ impl Backend for Driver {
         unsafe { call.launch(config) }.map(|_| ()).map_err(&wrong)
     }
 
-    fn multiply(&self, multiply: &Multiply<'_, Memory>) -> Result<Memory> {
+    fn multiply(&self, multiply: &Multiply<Memory>) -> Result<()> {
         let [m, n, k] = multiply.shape;
-        let count = |rows: usize, columns: usize| rows.checked_mul(columns);
-        let numbers = |memory: &Memory| memory.bytes / size_of::<f32>();
-        let long = Status::InvalidArgument.about("size of a product");
-        let fits = count(m, k) == Some(numbers(multiply.a))
-            && count(k, n) == Some(numbers(multiply.b))
-            && multiply.bias.is_none_or(|bias| numbers(bias) == n);
-        let length = count(m, n).filter(|_| fits).ok_or(long)?;
-        let mut result = self.allocate(length * size_of::<f32>())?;
-        self.products.run(multiply, &mut result)?;
-        Ok(result)
+        let has = |memory: &Memory, rows: usize, columns: usize| {
+            rows.checked_mul(columns) == Some(memory.bytes / size_of::<f32>())
+        };
+        let fits = has(&multiply.a, m, k)
+            && has(&multiply.b, k, n)
+            && has(&multiply.result, m, n)
+            && multiply.bias.as_ref().is_none_or(|bias| has(bias, 1, n));
+        if !fits {
+            return Err(Status::InvalidArgument.about("size of a product"));
+        }
+        self.products.run(multiply, &self.stream)
+    }
+}
+
+/// Memory as numbers for a product: any bytes are numbers, and memory is aligned to 256 bytes.
+struct Place<'a> {
+    memory: &'a Memory,
+    stream: &'a Arc<CudaStream>,
+}
+
+impl DeviceSlice<f32> for Place<'_> {
+    fn len(&self) -> usize {
+        self.memory.bytes / size_of::<f32>()
+    }
+
+    fn stream(&self) -> &Arc<CudaStream> {
+        self.stream
+    }
+}
+
+impl DevicePtr<f32> for Place<'_> {
+    fn device_ptr<'a>(&'a self, stream: &'a CudaStream) -> (CUdeviceptr, SyncOnDrop<'a>) {
+        self.memory.slice.device_ptr(stream)
+    }
+}
+
+impl DevicePtrMut<f32> for Place<'_> {
+    fn device_ptr_mut<'a>(&'a mut self, stream: &'a CudaStream) -> (CUdeviceptr, SyncOnDrop<'a>) {
+        self.memory.slice.device_ptr(stream)
     }
 }
 
@@ -306,7 +464,7 @@ impl Matmul<f32> for Products {
 impl Products {
     /// cuBLAS has columns where this crate has rows, so the transposed product is asked for:
     /// `C^T = B^T A^T`. The lengths have been checked.
-    fn run(&self, multiply: &Multiply<'_, Memory>, result: &mut Memory) -> Result<()> {
+    fn run(&self, multiply: &Multiply<Memory>, stream: &Arc<CudaStream>) -> Result<()> {
         let [m, n, k] = multiply.shape.map(|size| size as i64);
         // The leading dimension is the columns of the matrix as it is stored.
         let (lda, ldb) = match multiply.form {
@@ -332,22 +490,12 @@ impl Products {
             stride_bias: None,
             batch_size: None,
         };
-        let broken = || Status::InvalidArgument.about("size of a product");
-        let numbers = |memory: &Memory| memory.bytes / size_of::<f32>();
-        // SAFETY: any bytes are numbers; the memory is aligned to 256 bytes, and its length was
-        // checked.
-        let (left, right, bias, place) = unsafe {
-            (
-                multiply.b.slice.transmute::<f32>(numbers(multiply.b)),
-                multiply.a.slice.transmute::<f32>(numbers(multiply.a)),
-                multiply.bias.map(|bias| bias.slice.transmute::<f32>(numbers(bias))),
-                result.slice.transmute_mut::<f32>(result.bytes / size_of::<f32>()),
-            )
-        };
-        let (left, right) = (left.ok_or_else(broken)?, right.ok_or_else(broken)?);
-        let (bias, mut place) = (bias.flatten(), place.ok_or_else(broken)?);
+        let place = |memory| Place { memory, stream };
+        let (left, right) = (place(&*multiply.b), place(&*multiply.a));
+        let bias = multiply.bias.as_deref().map(place);
+        let mut result = place(&*multiply.result);
         // SAFETY: shapes and leading dimensions are those of the memory, which was checked.
-        unsafe { self.matmul(config, &left, &right, &mut place, bias.as_ref(), None) }
+        unsafe { self.matmul(config, &left, &right, &mut result, bias.as_ref(), None) }
             .map_err(|error| Status::Unsupported.about("matrix product").text(error.to_string()))
     }
 }

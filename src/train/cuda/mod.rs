@@ -20,9 +20,9 @@ mod nvrtc;
 mod simulator;
 mod sources;
 
-pub use backend::{Argument, Backend, Define, Launch, Limits, Multiply};
+pub use backend::{Argument, Backend, Define, Launch, Limits, Multiply, Work};
 pub use driver::Driver;
-pub use engine::{CudaEngine, PairDefines, Precision, Tensor, pair_defines};
+pub use engine::{CudaEngine, Numbers, PairDefines, Precision, Tensor, pair_defines};
 pub use guard::{DeviceError, count_devices};
 pub use nvrtc::{Compiled, Compiler, Resources};
 #[cfg(feature = "kernel-sim")]

@@ -4,7 +4,7 @@
 //! meaning. Slow, but what it computes is what a GPU computes, up to rounding where kernels may
 //! fuse products and sums.
 
-use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply, failed};
+use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply, Work, failed};
 use super::cache::{folder, name_of};
 use super::sources::{HEADERS, Source};
 use crate::status::{Result, Status};
@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::ptr::{NonNull, copy_nonoverlapping, write_bytes};
 use std::string::String;
+use std::sync::Arc;
 use std::vec;
 use std::vec::Vec;
 use zerocopy::IntoBytes;
@@ -65,17 +66,13 @@ impl Memory {
         Ok(Memory { start, bytes })
     }
 
-    fn of(bytes: &[u8]) -> Result<Memory> {
-        let memory = Memory::new(bytes.len())?;
-        // SAFETY: both are that long, and one is new.
-        unsafe { copy_nonoverlapping(bytes.as_ptr(), memory.start.as_ptr(), bytes.len()) };
-        Ok(memory)
-    }
-
-    fn floats(&self) -> Result<Vec<f32>> {
-        let mut numbers = vec![0.0f32; self.bytes / size_of::<f32>()];
-        self.read(numbers.as_mut_bytes())?;
-        Ok(numbers)
+    fn write(&self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() > self.bytes {
+            return Err(Status::InvalidArgument.about("memory"));
+        }
+        // SAFETY: as many bytes are there, and no kernel is running: `launch` waits for its end.
+        unsafe { copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr(), bytes.len()) };
+        Ok(())
     }
 
     fn read(&self, bytes: &mut [u8]) -> Result<()> {
@@ -155,9 +152,189 @@ fn compile(mut command: Command, folder: &Path) -> Result<PathBuf> {
     Ok(made)
 }
 
+/// Bytes by their address.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    address: u64,
+    bytes: usize,
+}
+
+impl Place {
+    fn of(memory: &Memory) -> Place {
+        Place { address: address_of(memory), bytes: memory.bytes }
+    }
+
+    fn pointer(self) -> *mut u8 {
+        std::ptr::with_exposed_provenance_mut(self.address as usize)
+    }
+
+    /// # Safety
+    /// The bytes are there.
+    unsafe fn floats(self) -> Vec<f32> {
+        let mut numbers = vec![0.0f32; self.bytes / size_of::<f32>()];
+        let bytes = numbers.as_mut_bytes();
+        // SAFETY: as many bytes are there, by the caller's word.
+        unsafe { copy_nonoverlapping(self.pointer(), bytes.as_mut_ptr(), bytes.len()) };
+        numbers
+    }
+
+    /// # Safety
+    /// The bytes are there.
+    unsafe fn write(self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() > self.bytes {
+            return Err(Status::InvalidArgument.about("memory"));
+        }
+        // SAFETY: as many bytes are there, by the caller's word.
+        unsafe { copy_nonoverlapping(bytes.as_ptr(), self.pointer(), bytes.len()) };
+        Ok(())
+    }
+}
+
+/// Work by addresses, as a GPU's records have it.
+#[derive(Debug)]
+enum Recorded {
+    Launch {
+        module: Arc<Module>,
+        launch: Launch,
+        words: Vec<u64>,
+    },
+    Multiply {
+        form: Product,
+        shape: [usize; 3],
+        factors: [Place; 2],
+        bias: Option<Place>,
+        to: Place,
+    },
+    Copy {
+        from: Place,
+        to: Place,
+    },
+    Clear(Place),
+    Upload(Place),
+}
+
+impl Recorded {
+    fn of(work: &Work<Simulator>) -> Recorded {
+        match work {
+            Work::Launch { module, launch, arguments, .. } => Recorded::Launch {
+                module: module.clone(),
+                launch: *launch,
+                words: arguments.iter().map(word).collect(),
+            },
+            Work::Multiply(Multiply { form, shape, a, b, bias, result }) => Recorded::Multiply {
+                form: *form,
+                shape: *shape,
+                factors: [Place::of(a), Place::of(b)],
+                bias: bias.as_deref().map(Place::of),
+                to: Place::of(result),
+            },
+            Work::Copy { from, to } => Recorded::Copy { from: Place::of(from), to: Place::of(to) },
+            Work::Clear(memory) => Recorded::Clear(Place::of(memory)),
+            Work::Upload { to, .. } => Recorded::Upload(Place::of(to)),
+        }
+    }
+
+    /// Does it; an upload takes the next of the bytes.
+    ///
+    /// # Safety
+    /// The memory is there.
+    unsafe fn perform<'b>(
+        &self,
+        limits: Limits,
+        uploads: &mut impl Iterator<Item = &'b [u8]>,
+    ) -> Result<()> {
+        match self {
+            Recorded::Launch { module, launch, words } => {
+                if launch.shared_bytes > limits.shared_bytes {
+                    let error = Status::Unsupported.about(launch.kernel);
+                    return Err(error.text("too much shared memory"));
+                }
+                // SAFETY: the memory is there by the caller's word.
+                unsafe { run(module, launch, words.clone()) }
+            }
+            Recorded::Multiply { form, shape, factors, bias, to } => {
+                // SAFETY: the memory is there by the caller's word.
+                unsafe { multiply(*form, *shape, *factors, *bias, *to) }
+            }
+            Recorded::Copy { from, to } => {
+                let bytes = from.bytes.min(to.bytes);
+                // SAFETY: as many bytes are there, by the caller's word.
+                unsafe { std::ptr::copy(from.pointer(), to.pointer(), bytes) };
+                Ok(())
+            }
+            Recorded::Clear(place) => {
+                // SAFETY: as many bytes are there, by the caller's word.
+                unsafe { write_bytes(place.pointer(), 0, place.bytes) };
+                Ok(())
+            }
+            Recorded::Upload(place) => {
+                let missing = || Status::InvalidArgument.about("bytes of recorded uploads");
+                // SAFETY: the memory is there by the caller's word.
+                unsafe { place.write(uploads.next().ok_or_else(missing)?) }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The words are the arguments of the kernel, and the memory that they point at is there.
+unsafe fn run(module: &Module, launch: &Launch, mut words: Vec<u64>) -> Result<()> {
+    let name = CString::new(launch.kernel).map_err(failed("name of a kernel"))?;
+    let mut pointers: Vec<*mut c_void> =
+        words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
+    // SAFETY: the shim exports both with these types. The engine's launches give each kernel of
+    // this crate the arguments that it declares, and memory at least as long as its documentation
+    // says (`engine::call`); each argument's word lasts until the launch is done.
+    unsafe {
+        let run: Symbol<'_, LaunchKernel> =
+            module.0.get(b"zs_sim_launch").map_err(failed("zs_sim_launch"))?;
+        let code = run(
+            name.as_ptr(),
+            launch.grid.as_ptr(),
+            launch.block.as_ptr(),
+            launch.shared_bytes as c_uint,
+            pointers.as_mut_ptr(),
+        );
+        if code == 0 {
+            return Ok(());
+        }
+        let error: Symbol<'_, LastError> =
+            module.0.get(b"zs_sim_error").map_err(failed("zs_sim_error"))?;
+        let words = CStr::from_ptr(error()).to_string_lossy().into_owned();
+        Err(Status::Unsupported.about(launch.kernel).text(words))
+    }
+}
+
+/// On the processor, as the CPU engine.
+///
+/// # Safety
+/// The memory is there.
+unsafe fn multiply(
+    form: Product,
+    [m, n, k]: [usize; 3],
+    [a, b]: [Place; 2],
+    bias: Option<Place>,
+    to: Place,
+) -> Result<()> {
+    let shapes = stored(form, [m, n, k]);
+    // SAFETY: the memory is there by the caller's word.
+    let matrix = |shape, place: Place| Matrix::new(shape, unsafe { place.floats() });
+    let (a, b) = (matrix(shapes[0], a)?, matrix(shapes[1], b)?);
+    let bias = bias.map(|bias| matrix([1, n], bias)).transpose()?;
+    let engine = CpuEngine::new(NonZeroUsize::MIN);
+    let result = engine.product(form, &a, &b, bias.as_ref())?;
+    // SAFETY: the memory is there by the caller's word.
+    unsafe { to.write(result.values().as_bytes()) }
+}
+
+/// Work that was recorded. Only addresses of memory are kept, as a GPU does.
+#[derive(Debug)]
+pub struct Graph(Vec<Recorded>);
+
 impl Backend for Simulator {
     type Memory = Memory;
     type Module = Module;
+    type Graph = Graph;
 
     fn limits(&self) -> Limits {
         self.limits
@@ -172,30 +349,15 @@ impl Backend for Simulator {
     }
 
     fn address(&self, memory: &Memory) -> u64 {
-        memory.start.as_ptr().expose_provenance() as u64
+        address_of(memory)
     }
 
-    fn clear(&self, memory: &mut Memory) -> Result<()> {
-        // SAFETY: so many bytes are there.
-        unsafe { write_bytes(memory.start.as_ptr(), 0, memory.bytes) };
-        Ok(())
-    }
-
-    fn upload(&self, bytes: &[u8]) -> Result<Memory> {
-        Memory::of(bytes)
+    fn upload(&self, bytes: &[u8], memory: &Memory) -> Result<()> {
+        memory.write(bytes)
     }
 
     fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<()> {
         memory.read(bytes)
-    }
-
-    fn copy(&self, memory: &Memory) -> Result<Memory> {
-        let copy = Memory::new(memory.bytes)?;
-        // SAFETY: both are that long, and one is new.
-        unsafe {
-            copy_nonoverlapping(memory.start.as_ptr(), copy.start.as_ptr(), memory.bytes);
-        }
-        Ok(copy)
     }
 
     fn load(&self, source: &Source, defines: &[Define]) -> Result<Module> {
@@ -204,59 +366,37 @@ impl Backend for Simulator {
         unsafe { Library::new(file) }.map(Module).map_err(failed("compiled kernels"))
     }
 
-    fn launch(
-        &self,
-        module: &Module,
-        launch: &Launch,
-        arguments: &[Argument<'_, Memory>],
-    ) -> Result<()> {
-        let name = CString::new(launch.kernel).map_err(failed("name of a kernel"))?;
-        if launch.shared_bytes > self.limits.shared_bytes {
-            return Err(Status::Unsupported.about(launch.kernel).text("too much shared memory"));
-        }
-        let mut words: Vec<u64> = arguments.iter().map(word).collect();
-        let mut pointers: Vec<*mut c_void> =
-            words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
-        // SAFETY: the shim exports both with these types. The engine's launches give each kernel
-        // of this crate the arguments that it declares, and memory at least as long as its
-        // documentation says (`engine::call`); each argument's word lasts until the launch is done.
-        unsafe {
-            let run: Symbol<'_, LaunchKernel> =
-                module.0.get(b"zs_sim_launch").map_err(failed("zs_sim_launch"))?;
-            let code = run(
-                name.as_ptr(),
-                launch.grid.as_ptr(),
-                launch.block.as_ptr(),
-                launch.shared_bytes as c_uint,
-                pointers.as_mut_ptr(),
-            );
-            if code == 0 {
-                return Ok(());
-            }
-            let error: Symbol<'_, LastError> =
-                module.0.get(b"zs_sim_error").map_err(failed("zs_sim_error"))?;
-            let words = CStr::from_ptr(error()).to_string_lossy().into_owned();
-            Err(Status::Unsupported.about(launch.kernel).text(words))
-        }
+    fn perform(&self, work: &Work<Simulator>) -> Result<()> {
+        let bytes = match work {
+            Work::Upload { bytes, .. } => Some(bytes.as_slice()),
+            _ => None,
+        };
+        // SAFETY: the work has its memory.
+        unsafe { Recorded::of(work).perform(self.limits, &mut bytes.into_iter()) }
     }
 
-    /// On the processor, as the CPU engine.
-    fn multiply(&self, multiply: &Multiply<'_, Memory>) -> Result<Memory> {
-        let [m, n, k] = multiply.shape;
-        let [a, b] = stored(multiply.form, [m, n, k]);
-        let matrix = |shape, memory: &Memory| Matrix::new(shape, memory.floats()?);
-        let (a, b) = (matrix(a, multiply.a)?, matrix(b, multiply.b)?);
-        let bias = multiply.bias.map(|bias| matrix([1, n], bias)).transpose()?;
-        let engine = CpuEngine::new(NonZeroUsize::MIN);
-        let result = engine.product(multiply.form, &a, &b, bias.as_ref())?;
-        Memory::of(result.values().as_bytes())
+    fn record(&self, works: &[Work<Simulator>]) -> Result<Graph> {
+        Ok(Graph(works.iter().map(Recorded::of).collect()))
+    }
+
+    fn replay(&self, graph: &mut Graph, uploads: &[&[u8]]) -> Result<()> {
+        let mut uploads = uploads.iter().copied();
+        for work in &graph.0 {
+            // SAFETY: the caller keeps the memory.
+            unsafe { work.perform(self.limits, &mut uploads) }?;
+        }
+        Ok(())
     }
 }
 
+fn address_of(memory: &Memory) -> u64 {
+    memory.start.as_ptr().expose_provenance() as u64
+}
+
 /// The bytes of an argument, as a little-endian machine stores them first.
-fn word(argument: &Argument<'_, Memory>) -> u64 {
+fn word(argument: &Argument<Memory>) -> u64 {
     match argument {
-        Argument::Memory(memory) => memory.start.as_ptr().expose_provenance() as u64,
+        Argument::Memory(memory) => address_of(memory),
         Argument::Null => 0,
         Argument::U32(value) => u64::from(*value),
         Argument::U64(value) => *value,

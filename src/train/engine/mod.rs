@@ -24,10 +24,10 @@ pub use real::Real;
 pub use types::{
     Activation, Adam, AdamPart, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Denominator,
     Depthwise, Draw, Labelled, Loss, Mmd, MmdGroup, MmdLoss, Noise, Normalised, Pairs, Product,
-    Resize, Sgd, SgdPart, Targets,
+    Repeated, Resize, Sgd, SgdPart, Targets,
 };
 
-use crate::status::Result;
+use crate::status::{self, Result};
 use std::vec::Vec;
 
 /// Something that computes, over numbers of type `F`.
@@ -39,6 +39,25 @@ use std::vec::Vec;
 pub trait Engine<F: Real> {
     /// A matrix where the engine keeps it.
     type Tensor: Clone;
+
+    /// Numbers in f64, as the engine has them or will have them.
+    type Values;
+
+    /// Reads numbers, once they are there.
+    fn read(&self, values: &Self::Values) -> Result<Vec<f64>>;
+
+    /// Does work that comes again and again with tensors of the same shapes. The result is that of
+    /// the work; an engine for which every call has a price may record the calls, and make them at
+    /// once the next time. It is of most use where nothing is read inside, and where tensors that
+    /// are new every time are uploaded inside.
+    fn repeated<R, X: From<status::Error>>(
+        &self,
+        what: &Repeated<'_>,
+        work: impl FnOnce() -> core::result::Result<R, X>,
+    ) -> core::result::Result<R, X> {
+        let _ = what;
+        work()
+    }
 
     /// A tensor of `[rows, columns]` from its values, row after row. There is at least one column.
     fn upload(&self, shape: [usize; 2], values: &[F]) -> Result<Self::Tensor>;
@@ -146,7 +165,7 @@ pub trait Engine<F: Real> {
         generated: &Self::Tensor,
         real: &Self::Tensor,
         settings: &Mmd<'_, F>,
-    ) -> Result<MmdLoss<Self::Tensor>>;
+    ) -> Result<MmdLoss<Self::Tensor, Self::Values>>;
 
     /// Label-based contrastive loss (methods.md 5.2 to 5.5). Memory for a block of anchors by
     /// all keys.

@@ -90,6 +90,15 @@ pub struct Normalised<T> {
     pub norms: T,
 }
 
+/// Names work that is done again and again ([`super::Engine::repeated`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated<'a> {
+    /// What it is.
+    pub name: &'a str,
+    /// What the shapes of its tensors depend on.
+    pub sizes: &'a [usize],
+}
+
 /// Rows that are compared with one another, such as those of one class of one picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MmdGroup {
@@ -111,13 +120,13 @@ pub struct Mmd<'a, F> {
     pub real_weights: Option<&'a [F]>,
 }
 
-/// Discrepancies of groups.
+/// Discrepancies of groups. `V` are numbers as the engine has them.
 #[derive(Clone, Debug)]
-pub struct MmdLoss<T> {
+pub struct MmdLoss<T, V = Vec<f64>> {
     /// Of each group `MMD^2`, as computed; rounding can make it slightly negative.
-    pub squares: Vec<f64>,
+    pub squares: V,
     /// Of each group `sqrt(max(MMD^2, 1e-12))`.
-    pub values: Vec<f64>,
+    pub values: V,
     /// Derivative of the sum of `values` by the generated features. 0 for a group whose `MMD^2` is
     /// below 1e-12.
     pub gradient: T,

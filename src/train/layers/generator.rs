@@ -266,13 +266,8 @@ impl<T: Clone> Generator<T> {
             return Ok(engine.upload([rows, dim], embeddings.values())?);
         }
         let noise = engine.noise([rows, form.noise_size], form.noise, draw)?;
-        let noise = engine.download(&noise)?;
-        let mut values = Vec::with_capacity(rows * form.inputs());
-        for (embedding, noise) in embeddings.rows().zip(noise.chunks_exact(form.noise_size)) {
-            values.extend_from_slice(embedding);
-            values.extend_from_slice(noise);
-        }
-        Ok(engine.upload([rows, form.inputs()], &values)?)
+        let embeddings = engine.upload([rows, dim], embeddings.values())?;
+        Ok(engine.join_columns(&[&embeddings, &noise])?)
     }
 
     /// The layers; `draw` is dropout's, and `adjacency` a graph's.

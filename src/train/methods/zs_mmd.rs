@@ -280,15 +280,15 @@ impl<E: Engine<f32>> Stage for FeedbackStage<'_, '_, E> {
         const LOSS: &str = "mmd";
         const FEEDBACK: &str = "zs-mmd";
         let zs3 = self.inner.zs3;
-        let mut found = self.inner.seen(step)?;
-        let mut report = vec![(LOSS, finite(found.loss, LOSS, step)?)];
+        let seen = self.inner.seen(step)?;
+        let mut found = self.inner.compare(&seen.compared(), seen.draw)?;
+        let mut report = vec![(LOSS, finite(self.inner.sum(&found.losses)?, LOSS, step)?)];
         if !self.pseudo.is_empty() {
             let (rows, weights, classes) = self.chosen(step)?;
-            let real = zs3.engine.upload(rows.shape(), rows.values())?;
-            let compared = Compared { real: &real, classes: &classes, weights: Some(&weights) };
+            let compared = Compared { real: &rows, classes: &classes, weights: Some(&weights) };
             let draw = draw_at(zs3.task.seed, self.inner.stage, step, Purpose::PseudoNoise)?;
             let feedback = self.inner.compare(&compared, draw)?;
-            report.push((FEEDBACK, finite(feedback.loss, FEEDBACK, step)?));
+            report.push((FEEDBACK, finite(self.inner.sum(&feedback.losses)?, FEEDBACK, step)?));
             let beta = self.settings.beta_at(step);
             found.gradients.add(zs3.engine, beta, &feedback.gradients)?;
         }

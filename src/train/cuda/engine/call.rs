@@ -4,11 +4,12 @@
 //! with the number of values that the kernel will take it for, and a call with memory that is
 //! shorter is not made.
 
-use super::super::backend::{Argument, Backend, Define, Launch};
+use super::super::backend::{Argument, Backend, Define, Launch, Work};
 use super::super::sources::Source;
 use super::{CudaEngine, Tensor};
 use crate::status::{Error, Result};
 use crate::train::engine::common::invalid;
+use std::sync::Arc;
 use std::vec::Vec;
 
 /// Threads of a block of kernels that work on single numbers.
@@ -22,20 +23,21 @@ pub(super) struct Call<'a, B: Backend> {
     source: &'static Source,
     kernel: &'static str,
     defines: Vec<Define>,
-    arguments: Vec<Argument<'a, B::Memory>>,
+    arguments: Vec<Argument<B::Memory>>,
+    held: Vec<Arc<B::Memory>>,
     wrong: Option<Error>,
 }
 
 impl<B: Backend> CudaEngine<B> {
     /// A call of a kernel of a source.
     pub(super) fn call<'a>(&'a self, source: &'static Source, kernel: &'static str) -> Call<'a, B> {
-        let (defines, arguments) = (Vec::new(), Vec::new());
-        Call { engine: self, source, kernel, defines, arguments, wrong: None }
+        let (defines, arguments, held) = (Vec::new(), Vec::new(), Vec::new());
+        Call { engine: self, source, kernel, defines, arguments, held, wrong: None }
     }
 }
 
 impl<'a, B: Backend> Call<'a, B> {
-    fn with(mut self, argument: Argument<'a, B::Memory>) -> Self {
+    fn with(mut self, argument: Argument<B::Memory>) -> Self {
         self.arguments.push(argument);
         self
     }
@@ -52,28 +54,34 @@ impl<'a, B: Backend> Call<'a, B> {
     }
 
     /// Memory with `count` values of type `T` at least.
-    pub(super) fn array<T>(self, memory: &'a B::Memory, count: usize) -> Self {
+    pub(super) fn array<T>(self, memory: &Arc<B::Memory>, count: usize) -> Self {
         let found = self.engine.backend.length(memory);
         let fits = count.checked_mul(size_of::<T>()).is_some_and(|wanted| wanted <= found);
         let call = if fits { self } else { self.refused("memory of a kernel's argument") };
-        call.with(Argument::Memory(memory))
+        call.with(Argument::Memory(memory.clone()))
     }
 
     /// A matrix.
-    pub(super) fn tensor(self, tensor: &'a Tensor<B>) -> Self {
+    pub(super) fn tensor(self, tensor: &Tensor<B>) -> Self {
         self.array::<f32>(tensor.memory(), tensor.count())
     }
 
     /// Memory with `count` values of type `T` at least, or the null pointer.
-    pub(super) fn array_or_null<T>(self, memory: Option<&'a B::Memory>, count: usize) -> Self {
+    pub(super) fn array_or_null<T>(self, memory: Option<&Arc<B::Memory>>, count: usize) -> Self {
         match memory {
             Some(memory) => self.array::<T>(memory, count),
             None => self.with(Argument::Null),
         }
     }
 
+    /// A matrix whose address is in memory that the kernel reads.
+    pub(super) fn holding(mut self, tensor: &Tensor<B>) -> Self {
+        self.held.push(tensor.memory().clone());
+        self
+    }
+
     /// A matrix, or the null pointer.
-    pub(super) fn tensor_or_null(self, tensor: Option<&'a Tensor<B>>) -> Self {
+    pub(super) fn tensor_or_null(self, tensor: Option<&Tensor<B>>) -> Self {
         match tensor {
             Some(tensor) => self.tensor(tensor),
             None => self.with(Argument::Null),
@@ -139,6 +147,7 @@ impl<'a, B: Backend> Call<'a, B> {
         let grid = grid.map(|count| count as u32);
         let launch = Launch { kernel: self.kernel, grid, block, shared_bytes };
         let module = self.engine.module(self.source, &self.defines)?;
-        self.engine.backend.launch(&module, &launch, &self.arguments)
+        let Call { arguments, held, .. } = self;
+        self.engine.perform(Work::Launch { module, launch, arguments, held })
     }
 }

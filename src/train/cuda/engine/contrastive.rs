@@ -8,6 +8,7 @@ use super::{CudaEngine, Tensor};
 use crate::status::Result;
 use crate::train::engine::common::{check, invalid, positive_counts, require};
 use crate::train::engine::{Contrastive, ContrastiveLoss, Denominator, Labelled, Pairs};
+use std::sync::Arc;
 use std::vec::Vec;
 
 /// Most blocks that share the columns of a tile: each has its own part of the gradient in memory.
@@ -28,7 +29,7 @@ mod kind {
 /// Rows with their labels on the device.
 struct Side<'a, B: Backend> {
     rows: &'a Tensor<B>,
-    labels: B::Memory,
+    labels: Arc<B::Memory>,
 }
 
 impl<'a, B: Backend> Side<'a, B> {
@@ -136,7 +137,7 @@ struct Task<'a, B: Backend> {
     settings: &'a Contrastive,
     share_of_anchor: f64,
     /// The number of positive pairs of each anchor.
-    positives: B::Memory,
+    positives: Arc<B::Memory>,
     anchors: Side<'a, B>,
     keys: Side<'a, B>,
     other: Option<Side<'a, B>>,
@@ -224,7 +225,7 @@ impl<B: Backend> Task<'_, B> {
     }
 
     /// Each anchor's sum over its keys.
-    fn stats(&self, losses: &B::Memory) -> Result<B::Memory> {
+    fn stats(&self, losses: &Arc<B::Memory>) -> Result<Arc<B::Memory>> {
         let count = self.anchors.count();
         // Against negatives those of the other picture add nothing.
         let sides = if self.is_against_negatives() { 1 } else { 2 };
@@ -263,7 +264,7 @@ impl<B: Backend> Task<'_, B> {
     }
 
     /// Against negatives: the losses, and the rest of the stats.
-    fn pulls(&self, stats: &B::Memory, losses: &B::Memory) -> Result<()> {
+    fn pulls(&self, stats: &Arc<B::Memory>, losses: &Arc<B::Memory>) -> Result<()> {
         let count = self.anchors.count();
         let slots: usize = self.all_keys().map(|(keys, _)| self.anchor_shares(keys).splits).sum();
         let room = || self.engine.room::<f32>(slots * count);
@@ -294,7 +295,7 @@ impl<B: Backend> Task<'_, B> {
         &self,
         rows: &Side<'_, B>,
         columns: &[(&Side<'_, B>, u32)],
-        stats: &B::Memory,
+        stats: &Arc<B::Memory>,
     ) -> Result<Tensor<B>> {
         let slots: usize = columns.iter().map(|(side, _)| self.shares(rows, side).splits).sum();
         let numbers = slots * rows.count() * self.width;

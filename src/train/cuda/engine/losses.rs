@@ -8,6 +8,7 @@ use crate::train::engine::common::{
     check, check_shape, check_weights, invalid, require, weight_at,
 };
 use crate::train::engine::{CrossEntropy, Loss, Targets};
+use std::sync::Arc;
 use std::vec;
 use std::vec::Vec;
 
@@ -25,7 +26,7 @@ fn factor_of(weight: f64) -> f32 {
 fn mean<B: Backend>(
     engine: &CudaEngine<B>,
     losses: &Tensor<B>,
-    weights: &B::Memory,
+    weights: &Arc<B::Memory>,
     weight: f64,
 ) -> Result<f64> {
     if weight == 0.0 {

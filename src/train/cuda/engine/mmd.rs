@@ -3,10 +3,11 @@
 use super::super::backend::Backend;
 use super::super::sources::MMD;
 use super::pairs::{Tile, choose, defines, kernel_defines, wanted_blocks, width_of};
-use super::{CudaEngine, Tensor};
+use super::{CudaEngine, Numbers, Tensor};
 use crate::status::{Result, Status};
 use crate::train::engine::common::{check, check_weights, invalid, weight_at};
 use crate::train::engine::{Mmd, MmdGroup, MmdLoss};
+use std::sync::Arc;
 use std::vec::Vec;
 
 /// Most blocks that share the points of a tile: each has its own part of the gradient in memory.
@@ -138,7 +139,7 @@ pub(super) fn mmd<B: Backend>(
     generated: &Tensor<B>,
     real: &Tensor<B>,
     settings: &Mmd<'_, f32>,
-) -> Result<MmdLoss<Tensor<B>>> {
+) -> Result<MmdLoss<Tensor<B>, Numbers<B>>> {
     let [count, columns] = generated.shape();
     check("columns of the real features", real.shape()[1], columns)?;
     check_weights(settings.real_weights, real.shape()[0], "weights of the real features")?;
@@ -147,7 +148,8 @@ pub(super) fn mmd<B: Backend>(
     }
     if settings.groups.is_empty() {
         let gradient = engine.zeros([count, columns])?;
-        return Ok(MmdLoss { squares: Vec::new(), values: Vec::new(), gradient });
+        let none = || -> Result<_> { Ok(Numbers::new(engine.room::<f64>(0)?, 0)) };
+        return Ok(MmdLoss { squares: none()?, values: none()?, gradient });
     }
     let width = width_of(columns)?;
     let limits = engine.backend().limits();
@@ -168,8 +170,8 @@ struct Launches<'a, B: Backend> {
     plan: &'a Plan,
     defines: Vec<super::Define>,
     group_count: usize,
-    groups: B::Memory,
-    weights: Option<(B::Memory, usize)>,
+    groups: Arc<B::Memory>,
+    weights: Option<(Arc<B::Memory>, usize)>,
 }
 
 impl<'a, B: Backend> Launches<'a, B> {
@@ -199,7 +201,7 @@ impl<'a, B: Backend> Launches<'a, B> {
         self.engine.call(&MMD, kernel).defined(&self.defines).array::<i32>(&self.groups, groups)
     }
 
-    fn run(&self, [generated, real]: [&Tensor<B>; 2]) -> Result<MmdLoss<Tensor<B>>> {
+    fn run(&self, [generated, real]: [&Tensor<B>; 2]) -> Result<MmdLoss<Tensor<B>, Numbers<B>>> {
         let Plan { splits, slopes: slope_rows, .. } = *self.plan;
         let points = self.points([generated, real])?;
         let tasks = self.engine.upload_numbers(&self.plan.tasks)?;
@@ -263,10 +265,10 @@ impl<'a, B: Backend> Launches<'a, B> {
 
     fn loss(
         &self,
-        slopes: &B::Memory,
-        parts: &B::Memory,
+        slopes: &Arc<B::Memory>,
+        parts: &Arc<B::Memory>,
         shape: [usize; 2],
-    ) -> Result<MmdLoss<Tensor<B>>> {
+    ) -> Result<MmdLoss<Tensor<B>, Numbers<B>>> {
         let (engine, groups, plan) = (self.engine, self.group_count, self.plan);
         let (squares, values) = (engine.room::<f64>(groups)?, engine.room::<f64>(groups)?);
         let factors = engine.room::<f32>(groups)?;
@@ -287,8 +289,8 @@ impl<'a, B: Backend> Launches<'a, B> {
             .tensor(&gradient)
             .blocks([shape[0], self.width / 64, 1], [64, 1, 1], 0)?;
         Ok(MmdLoss {
-            squares: engine.download_numbers(&squares, groups)?,
-            values: engine.download_numbers(&values, groups)?,
+            squares: Numbers::new(squares, groups),
+            values: Numbers::new(values, groups),
             gradient,
         })
     }
@@ -296,7 +298,7 @@ impl<'a, B: Backend> Launches<'a, B> {
 
 /// All groups' rows, less the centre of their group.
 struct Points<B: Backend> {
-    rows: B::Memory,
-    squares: B::Memory,
-    weights: B::Memory,
+    rows: Arc<B::Memory>,
+    squares: Arc<B::Memory>,
+    weights: Arc<B::Memory>,
 }

@@ -9,21 +9,23 @@ mod noise;
 mod optimiser;
 mod pairs;
 mod pictures;
+mod repeat;
 mod rows;
 mod tensor;
 
 pub use pairs::{PairDefines, Precision, pair_defines};
-pub use tensor::Tensor;
+pub use tensor::{Numbers, Tensor};
 
 use super::backend::{Backend, Define};
 use super::sources::Source;
-use crate::status::Result;
+use crate::status::{self, Result};
 use crate::train::engine::{
     Activation, Adam, AdamPart, AdamState, Contrastive, ContrastiveLoss, CrossEntropy, Depthwise,
-    Draw, Engine, Loss, Mmd, MmdLoss, Noise, Normalised, Pairs, Product, Resize, Sgd, SgdPart,
-    Targets,
+    Draw, Engine, Loss, Mmd, MmdLoss, Noise, Normalised, Pairs, Product, Repeated, Resize, Sgd,
+    SgdPart, Targets,
 };
 use core::fmt;
+use repeat::Repeats;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
@@ -34,6 +36,7 @@ pub struct CudaEngine<B: Backend> {
     backend: B,
     modules: Mutex<BTreeMap<Key, Arc<B::Module>>>,
     precision: Precision,
+    repeats: Mutex<Repeats<B>>,
 }
 
 /// What a module is compiled from: the source's name and its constants.
@@ -43,7 +46,7 @@ impl<B: Backend> CudaEngine<B> {
     /// An engine on a device. Sources are compiled when they are first needed.
     pub fn new(backend: B) -> CudaEngine<B> {
         let (modules, precision) = (Mutex::new(BTreeMap::new()), Precision::default());
-        CudaEngine { backend, modules, precision }
+        CudaEngine { backend, modules, precision, repeats: Mutex::new(Repeats::new()) }
     }
 
     /// The same engine with products of pairs of rows in another precision.
@@ -79,6 +82,19 @@ impl<B: Backend + fmt::Debug> fmt::Debug for CudaEngine<B> {
 
 impl<B: Backend> Engine<f32> for CudaEngine<B> {
     type Tensor = Tensor<B>;
+    type Values = Numbers<B>;
+
+    fn read(&self, values: &Numbers<B>) -> Result<Vec<f64>> {
+        values.read(self)
+    }
+
+    fn repeated<R, X: From<status::Error>>(
+        &self,
+        what: &Repeated<'_>,
+        work: impl FnOnce() -> core::result::Result<R, X>,
+    ) -> core::result::Result<R, X> {
+        self.repeat(what, work)
+    }
 
     fn upload(&self, shape: [usize; 2], values: &[f32]) -> Result<Tensor<B>> {
         self.upload_tensor(shape, values)
@@ -185,7 +201,7 @@ impl<B: Backend> Engine<f32> for CudaEngine<B> {
         generated: &Tensor<B>,
         real: &Tensor<B>,
         settings: &Mmd<'_, f32>,
-    ) -> Result<MmdLoss<Tensor<B>>> {
+    ) -> Result<MmdLoss<Tensor<B>, Numbers<B>>> {
         mmd::mmd(self, generated, real, settings)
     }
 

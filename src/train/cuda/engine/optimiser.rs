@@ -41,20 +41,22 @@ fn blocks_of(next: &mut usize, count: usize) -> Result<u32> {
     Ok(first)
 }
 
-/// Launches a kernel over the blocks of these parameters.
+/// Launches a kernel over the blocks of these parameters, which are among the matrices `held`.
 fn launch<B: Backend, T: IntoBytes + Immutable>(
     engine: &CudaEngine<B>,
     source: &'static Source,
     kernel: &'static str,
     entries: &[T],
+    held: &[&Tensor<B>],
     blocks: usize,
 ) -> Result<()> {
     let memory = engine.upload_numbers(entries)?;
-    engine.call(source, kernel).array::<T>(&memory, entries.len()).size(entries.len()).blocks(
-        [blocks, 1, 1],
-        [256, 1, 1],
-        0,
-    )
+    let call = engine.call(source, kernel);
+    held.iter()
+        .fold(call, |call, tensor| call.holding(tensor))
+        .array::<T>(&memory, entries.len())
+        .size(entries.len())
+        .blocks([blocks, 1, 1], [256, 1, 1], 0)
 }
 
 impl<B: Backend> CudaEngine<B> {
@@ -92,7 +94,11 @@ pub(super) fn adam<B: Backend>(
             });
         }
     }
-    launch(engine, &OPTIMISER, "adam", &entries, blocks)?;
+    let held: Vec<_> = parts
+        .iter()
+        .flat_map(|part| [&*part.parameters, part.gradient, &part.state.first, &part.state.second])
+        .collect();
+    launch(engine, &OPTIMISER, "adam", &entries, &held, blocks)?;
     for (part, steps) in parts.iter_mut().zip(all_steps) {
         part.state.steps = steps;
     }
@@ -109,7 +115,7 @@ pub(super) fn sgd<B: Backend>(
         check_shape(velocity.shape(), parameters.shape())?;
     }
     let (mut entries, mut blocks) = (Vec::with_capacity(parts.len()), 0);
-    for SgdPart { parameters, gradient, velocity, sgd } in parts {
+    for SgdPart { parameters, gradient, velocity, sgd } in &mut *parts {
         parameters.part(engine)?;
         velocity.part(engine)?;
         if parameters.count() > 0 {
@@ -122,5 +128,7 @@ pub(super) fn sgd<B: Backend>(
             });
         }
     }
-    launch(engine, &OPTIMISER, "sgd", &entries, blocks)
+    let held: Vec<_> =
+        parts.iter().flat_map(|part| [&*part.parameters, part.gradient, &*part.velocity]).collect();
+    launch(engine, &OPTIMISER, "sgd", &entries, &held, blocks)
 }

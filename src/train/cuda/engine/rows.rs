@@ -1,6 +1,6 @@
 //! Products, sums and copies of rows and columns, and rows of length 1.
 
-use super::super::backend::{Backend, Multiply};
+use super::super::backend::{Backend, Multiply, Work};
 use super::super::sources::ROWS;
 use super::{CudaEngine, Tensor};
 use crate::status::{Error, Result};
@@ -38,9 +38,11 @@ pub(super) fn product<B: Backend>(
             _ => engine.zeros([m, n]),
         };
     }
-    let bias = bias.map(Tensor::memory);
-    let multiply = Multiply { form, shape, a: a.memory(), b: b.memory(), bias };
-    Ok(Tensor::new([m, n], engine.backend().multiply(&multiply)?))
+    let bias = bias.map(|bias| bias.memory().clone());
+    let result = engine.blank([m, n])?;
+    let [a, b, place] = [a, b, &result].map(|tensor| tensor.memory().clone());
+    engine.perform(Work::Multiply(Multiply { form, shape, a, b, bias, result: place }))?;
+    Ok(result)
 }
 
 pub(super) fn column_sums<B: Backend>(engine: &CudaEngine<B>, x: &Tensor<B>) -> Result<Tensor<B>> {

@@ -1,6 +1,6 @@
 //! Matrices on a device.
 
-use super::super::backend::Backend;
+use super::super::backend::{Backend, Work};
 use super::CudaEngine;
 use crate::status::Result;
 use crate::train::engine::common::{check, count};
@@ -12,9 +12,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// A matrix on a device, row after row. Clones share their memory until one of them is changed.
 #[derive(Debug)]
 pub struct Tensor<B: Backend> {
-    memory: Arc<B::Memory>,
+    memory: Arc<Shared<B>>,
     shape: [usize; 2],
 }
+
+/// Memory that tensors share. Work that is still to be done has the memory without this, and does
+/// not count as sharing it: it comes before any change that is asked for later.
+#[derive(Debug)]
+struct Shared<B: Backend>(Arc<B::Memory>);
 
 impl<B: Backend> Clone for Tensor<B> {
     fn clone(&self) -> Tensor<B> {
@@ -24,12 +29,12 @@ impl<B: Backend> Clone for Tensor<B> {
 
 impl<B: Backend> Tensor<B> {
     /// The memory is as long as the shape says.
-    pub(super) fn new(shape: [usize; 2], memory: B::Memory) -> Tensor<B> {
-        Tensor { memory: Arc::new(memory), shape }
+    pub(super) fn new(shape: [usize; 2], memory: Arc<B::Memory>) -> Tensor<B> {
+        Tensor { memory: Arc::new(Shared(memory)), shape }
     }
 
-    pub(super) fn memory(&self) -> &B::Memory {
-        &self.memory
+    pub(super) fn memory(&self) -> &Arc<B::Memory> {
+        &self.memory.0
     }
 
     pub(super) fn shape(&self) -> [usize; 2] {
@@ -47,9 +52,13 @@ impl<B: Backend> Tensor<B> {
 
     /// Memory of its own, before it is changed.
     pub(super) fn part(&mut self, engine: &CudaEngine<B>) -> Result<()> {
-        if Arc::get_mut(&mut self.memory).is_none() {
-            self.memory = Arc::new(engine.backend.copy(&self.memory)?);
+        if Arc::get_mut(&mut self.memory).is_some() {
+            return Ok(());
         }
+        let from = self.memory().clone();
+        let to = engine.room_of_bytes(engine.backend.length(&from))?;
+        engine.perform(Work::Copy { from, to: to.clone() })?;
+        self.memory = Arc::new(Shared(to));
         Ok(())
     }
 }
@@ -63,15 +72,23 @@ impl<B: Backend> CudaEngine<B> {
     pub(super) fn upload_numbers<T: IntoBytes + Immutable>(
         &self,
         values: &[T],
-    ) -> Result<B::Memory> {
-        self.backend.upload(values.as_bytes())
+    ) -> Result<Arc<B::Memory>> {
+        let bytes = values.as_bytes();
+        let to = self.room_of_bytes(bytes.len())?;
+        match self.is_repeating() {
+            true => self.perform(Work::Upload { bytes: bytes.to_vec(), to: to.clone() })?,
+            false => self.backend.upload(bytes, &to)?,
+        }
+        Ok(to)
     }
 
+    /// Waits for all work on the memory.
     pub(super) fn download_numbers<T: IntoBytes + FromBytes + Clone>(
         &self,
         memory: &B::Memory,
         count: usize,
     ) -> Result<Vec<T>> {
+        self.flush()?;
         let mut values = vec![T::new_zeroed(); count];
         self.backend.download(memory, values.as_mut_bytes())?;
         Ok(values)
@@ -83,19 +100,37 @@ impl<B: Backend> CudaEngine<B> {
     }
 
     /// Memory for so many numbers, whose values may be anything.
-    pub(super) fn room<T>(&self, count: usize) -> Result<B::Memory> {
-        self.backend.allocate(count * size_of::<T>())
+    pub(super) fn room<T>(&self, count: usize) -> Result<Arc<B::Memory>> {
+        self.room_of_bytes(count * size_of::<T>())
     }
 
     /// Zeros.
     pub(super) fn zeros(&self, shape: [usize; 2]) -> Result<Tensor<B>> {
-        let mut memory = self.room::<f32>(count(shape)?)?;
-        self.backend.clear(&mut memory)?;
-        Ok(Tensor::new(shape, memory))
+        let tensor = self.blank(shape)?;
+        self.perform(Work::Clear(tensor.memory().clone()))?;
+        Ok(tensor)
     }
 
     /// A matrix whose values may be anything.
     pub(super) fn blank(&self, shape: [usize; 2]) -> Result<Tensor<B>> {
         Ok(Tensor::new(shape, self.room::<f32>(count(shape)?)?))
+    }
+}
+
+/// Numbers in f64 that a device has, or will have once it has done its work.
+#[derive(Debug)]
+pub struct Numbers<B: Backend> {
+    memory: Arc<B::Memory>,
+    count: usize,
+}
+
+impl<B: Backend> Numbers<B> {
+    /// The memory has so many numbers.
+    pub(super) fn new(memory: Arc<B::Memory>, count: usize) -> Numbers<B> {
+        Numbers { memory, count }
+    }
+
+    pub(super) fn read(&self, engine: &CudaEngine<B>) -> Result<Vec<f64>> {
+        engine.download_numbers(&self.memory, self.count)
     }
 }

@@ -1,17 +1,29 @@
 // Random numbers, and dropout with them. A thread makes four: number `i` is number `i % 4` of
 // block `i / 4` of the draw, on every engine.
+//
+// A draw is four words, told as they are or, where `words` is not null, as where they lie: a
+// recorded launch has the same arguments every time.
 #include "numbers.cuh"
+
+__device__ Draw draw_of(unsigned int key_low, unsigned int key_high, unsigned int step,
+                        unsigned int stream, const unsigned int* words)
+{
+    if (words == nullptr) {
+        return {{key_low, key_high}, step, stream};
+    }
+    return {{words[0], words[1]}, words[2], words[3]};
+}
 
 // Uniform in [0, 1), or Gaussian with `is_normal`.
 extern "C" __global__ void __launch_bounds__(256)
 noise(unsigned int is_normal, unsigned int key_low, unsigned int key_high, unsigned int step,
-      unsigned int stream, float* values, unsigned long long count)
+      unsigned int stream, const unsigned int* words, float* values, unsigned long long count)
 {
     const unsigned long long block = position();
     if (block * 4 >= count) {
         return;
     }
-    const Draw draw = {{key_low, key_high}, step, stream};
+    const Draw draw = draw_of(key_low, key_high, step, stream, words);
     float numbers[4];
     uniform(draw, (unsigned int)block, numbers);
     if (is_normal) {
@@ -30,7 +42,7 @@ ZS_EXPORT(noise)
 extern "C" __global__ void __launch_bounds__(256)
 activate(const float* x, const float* v, float slope, float limit, float kept,
          unsigned int key_low, unsigned int key_high, unsigned int step, unsigned int stream,
-         float* y, unsigned long long count)
+         const unsigned int* words, float* y, unsigned long long count)
 {
     const unsigned long long block = position();
     if (block * 4 >= count) {
@@ -38,7 +50,7 @@ activate(const float* x, const float* v, float slope, float limit, float kept,
     }
     float numbers[4] = {1.0f, 1.0f, 1.0f, 1.0f};
     if (limit > 0.0f) {
-        const Draw draw = {{key_low, key_high}, step, stream};
+        const Draw draw = draw_of(key_low, key_high, step, stream, words);
         uniform(draw, (unsigned int)block, numbers);
     }
     for (unsigned int i = 0; i < 4 && block * 4 + i < count; i++) {

@@ -48,6 +48,11 @@ impl CpuEngine {
 
 impl<F: Real> Engine<F> for CpuEngine {
     type Tensor = Matrix<F>;
+    type Values = Vec<f64>;
+
+    fn read(&self, values: &Vec<f64>) -> Result<Vec<f64>> {
+        Ok(values.clone())
+    }
 
     fn upload(&self, shape: [usize; 2], values: &[F]) -> Result<Matrix<F>> {
         Matrix::new(shape, values.to_vec())

@@ -3,7 +3,7 @@
 use super::Zs3;
 use super::prepared::{Prepared, Purpose, draw_at, pick, place, shares};
 use super::settings::GeneratorSampling;
-use crate::train::engine::{Draw, Engine, Kernel, Mmd, MmdGroup};
+use crate::train::engine::{Draw, Engine, Kernel, Matrix, Mmd, MmdGroup, Repeated};
 use crate::train::error::{Error, Result};
 use crate::train::layers::{Generator, GeneratorGradients};
 use crate::train::stage::{Report, Stage, State};
@@ -24,20 +24,36 @@ pub(in crate::train::methods) struct GeneratorStage<'s, 'a, E: Engine<f32>> {
     pub stage: u32,
 }
 
-/// A loss and its gradients.
-pub(in crate::train::methods) struct Step<T> {
-    pub loss: f64,
+/// Losses and their gradients.
+pub(in crate::train::methods) struct Step<T, V> {
+    /// A loss for each class.
+    pub losses: V,
     pub gradients: GeneratorGradients<T>,
 }
 
 /// What a discrepancy compares.
-pub(in crate::train::methods) struct Compared<'b, T> {
+#[derive(Clone, Copy)]
+pub(in crate::train::methods) struct Compared<'b> {
     /// Real features, those of a class together.
-    pub real: &'b T,
+    pub real: &'b Matrix<f32>,
     /// Classes and the numbers of their real features and of those to be generated.
     pub classes: &'b [(usize, usize, usize)],
     /// Weights of the real features.
     pub weights: Option<&'b [f32]>,
+}
+
+/// Real features of random seen classes, and the draw of what they are compared with.
+pub(in crate::train::methods) struct Seen {
+    real: Matrix<f32>,
+    classes: Vec<(usize, usize, usize)>,
+    pub draw: Draw,
+}
+
+impl Seen {
+    /// To be compared.
+    pub(in crate::train::methods) fn compared(&self) -> Compared<'_> {
+        Compared { real: &self.real, classes: &self.classes, weights: None }
+    }
 }
 
 impl<'s, 'a, E: Engine<f32>> GeneratorStage<'s, 'a, E> {
@@ -67,9 +83,9 @@ impl<'s, 'a, E: Engine<f32>> GeneratorStage<'s, 'a, E> {
     /// Sum of the discrepancies of some classes.
     pub(in crate::train::methods) fn compare(
         &self,
-        compared: &Compared<'_, E::Tensor>,
+        compared: &Compared<'_>,
         draw: Draw,
-    ) -> Result<Step<E::Tensor>> {
+    ) -> Result<Step<E::Tensor, E::Values>> {
         let engine = self.zs3.engine;
         let mut groups = Vec::new();
         let (mut generated, mut real) = (0, 0);
@@ -87,13 +103,33 @@ impl<'s, 'a, E: Engine<f32>> GeneratorStage<'s, 'a, E> {
         let features = self.zs3.noisy(&trace.output, draw)?;
         let settings =
             Mmd { kernel: &self.kernel, groups: &groups, real_weights: compared.weights };
-        let found = engine.mmd(&features, compared.real, &settings)?;
+        let real = engine.upload(compared.real.shape(), compared.real.values())?;
+        let found = engine.mmd(&features, &real, &settings)?;
         let gradients = self.generator.gradients(engine, &trace, &found.gradient, draw, None)?;
-        Ok(Step { loss: found.values.iter().sum(), gradients })
+        Ok(Step { losses: found.values, gradients })
     }
 
-    /// Discrepancies of random seen classes.
-    pub(in crate::train::methods) fn seen(&self, step: u64) -> Result<Step<E::Tensor>> {
+    /// Steps the generator by discrepancies. Their sum.
+    fn learn(&mut self, compared: &Compared<'_>, draw: Draw) -> Result<f64> {
+        let engine = self.zs3.engine;
+        let of_class = |&(_, reals, fakes): &(usize, usize, usize)| [reals, fakes];
+        let sizes: Vec<usize> = compared.classes.iter().flat_map(of_class).collect();
+        let what = Repeated { name: "step of a generator", sizes: &sizes };
+        let losses = engine.repeated(&what, || -> Result<_> {
+            let found = self.compare(compared, draw)?;
+            self.apply(&found.gradients)?;
+            Ok(found.losses)
+        })?;
+        self.sum(&losses)
+    }
+
+    /// The sum of losses.
+    pub(in crate::train::methods) fn sum(&self, losses: &E::Values) -> Result<f64> {
+        Ok(self.zs3.engine.read(losses)?.iter().sum())
+    }
+
+    /// Random seen classes, and real features of them.
+    pub(in crate::train::methods) fn seen(&self, step: u64) -> Result<Seen> {
         let settings = &self.zs3.settings.generator;
         let seen = self.zs3.task.seen();
         let choices = shares(self.draw(step, Purpose::Classes)?, settings.classes_per_step);
@@ -106,9 +142,7 @@ impl<'s, 'a, E: Engine<f32>> GeneratorStage<'s, 'a, E> {
             classes.push((class, settings.batch, settings.batch));
         }
         let real = pick(&self.prepared.bag.rows, cells.into_iter())?;
-        let real = self.zs3.engine.upload(real.shape(), real.values())?;
-        let compared = Compared { real: &real, classes: &classes, weights: None };
-        self.compare(&compared, self.draw(step, Purpose::Noise)?)
+        Ok(Seen { real, classes, draw: self.draw(step, Purpose::Noise)? })
     }
 
     /// Steps the generator.
@@ -122,7 +156,7 @@ impl<'s, 'a, E: Engine<f32>> GeneratorStage<'s, 'a, E> {
 
     /// A step per class of a random picture (the published code).
     fn picture(&mut self, step: u64) -> Result<f64> {
-        let (task, engine) = (self.zs3.task, self.zs3.engine);
+        let task = self.zs3.task;
         let batch = self.zs3.settings.generator.batch;
         let picture = self.zs3.picture_at(self.draw(step, Purpose::Pictures)?);
         let rows = self.prepared.rows(task, picture)?;
@@ -137,15 +171,12 @@ impl<'s, 'a, E: Engine<f32>> GeneratorStage<'s, 'a, E> {
             let all: Vec<usize> = all.map(|(_, cell)| cell).collect();
             let chosen = shares.iter().filter_map(|share| all.get(place(*share, all.len())));
             let real = pick(&rows, chosen.copied())?;
-            let real = engine.upload(real.shape(), real.values())?;
             let classes = [(class as usize, batch, batch)];
             // A picture's classes share the step's number: the seed tells their noise apart.
             let draw = self.draw(step, Purpose::Noise)?;
             let draw = Draw { seed: draw.seed ^ ((class as u64 + 1) << 32), ..draw };
             let compared = Compared { real: &real, classes: &classes, weights: None };
-            let found = self.compare(&compared, draw)?;
-            loss += found.loss;
-            self.apply(&found.gradients)?;
+            loss += self.learn(&compared, draw)?;
         }
         Ok(loss / present.len().max(1) as f64)
     }
@@ -166,9 +197,8 @@ impl<E: Engine<f32>> Stage for GeneratorStage<'_, '_, E> {
         let loss = match self.zs3.settings.generator.sampling {
             GeneratorSampling::Pictures => finite(self.picture(step)?, LOSS, step)?,
             GeneratorSampling::Bag => {
-                let found = self.seen(step)?;
-                let loss = finite(found.loss, LOSS, step)?;
-                self.apply(&found.gradients)?;
+                let seen = self.seen(step)?;
+                let loss = finite(self.learn(&seen.compared(), seen.draw)?, LOSS, step)?;
                 loss / self.zs3.settings.generator.classes_per_step as f64
             }
         };

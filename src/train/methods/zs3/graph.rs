@@ -252,7 +252,7 @@ impl<E: Engine<f32>> Stage for GraphStage<'_, '_, E> {
         let groups = [MmdGroup { generated: 0..count, real: 0..count }];
         let settings = Mmd { kernel: &self.kernel, groups: &groups, real_weights: None };
         let found = engine.mmd(&trace.output, &real, &settings)?;
-        let loss = finite(found.values.iter().sum(), LOSS, step)?;
+        let loss = finite(engine.read(&found.values)?.iter().sum(), LOSS, step)?;
         let gradients =
             self.generator.gradients(engine, &trace, &found.gradient, draw, Some(&adjacency))?;
         self.generator.step(engine, &gradients, self.zs3.settings.generator.adam())?;

@@ -12,5 +12,6 @@ mod pictures;
 mod random;
 mod refusals;
 mod repeat;
+mod streaming;
 mod support;
 mod training;

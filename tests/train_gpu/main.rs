@@ -21,6 +21,8 @@ mod random;
 mod refusals;
 #[path = "../train_cuda/repeat.rs"]
 mod repeat;
+#[path = "../train_cuda/streaming.rs"]
+mod streaming;
 #[path = "../train_cuda/support.rs"]
 mod support;
 #[path = "../train_cuda/training.rs"]

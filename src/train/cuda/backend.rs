@@ -112,6 +112,8 @@ pub trait Backend: Sized {
     type Memory: Debug;
     /// A compiled source.
     type Module: Debug;
+    /// Memory whose bytes are on their way.
+    type Sent: Debug;
     /// Recorded work. It has addresses of memory, and does not keep it.
     type Graph;
 
@@ -129,6 +131,12 @@ pub trait Backend: Sized {
 
     /// Writes bytes to memory that is as long.
     fn upload(&self, bytes: &[u8], memory: &Self::Memory) -> Result<()>;
+
+    /// Starts to copy bytes to new memory, beside the work that was asked for before.
+    fn send(&self, bytes: &[u8]) -> Result<Self::Sent>;
+
+    /// That memory; work that is asked for from now on waits for the copy.
+    fn receive(&self, sent: Self::Sent) -> Result<Self::Memory>;
 
     /// The first bytes of memory, as many as there is room for; no more than it has.
     fn download(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<()>;

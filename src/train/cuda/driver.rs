@@ -1,12 +1,13 @@
 //! A GPU, by way of cudarc.
 //!
-//! All work goes to one stream, so it is done in the order in which it was asked for, and memory
+//! All work but copies ahead (`copies.rs`) goes to one stream, so it is done in the order in which it was asked for, and memory
 //! that is dropped is given back after the work on it. The stream is not the context's default one,
 //! on which nothing can be recorded; cudarc's own events between streams, which a record could not
 //! have, are off.
 
 use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply, Work, failed};
 use super::cache::{fetch, folder, name_of};
+use super::copies::Copies;
 use super::guard::{DeviceError, LEAST_CAPABILITY, LEAST_DRIVER, caught};
 use super::nvrtc::Compiler;
 use super::sources::{HEADERS, Source};
@@ -39,6 +40,7 @@ const PLAIN_SHARED_BYTES: usize = 48 << 10;
 /// A GPU.
 pub struct Driver {
     stream: Arc<CudaStream>,
+    copies: Copies,
     products: Products,
     compiler: Compiler,
     limits: Limits,
@@ -115,12 +117,14 @@ impl Driver {
         let compiler = Compiler::new(capability)?;
         check_versions(&compiler)?;
         let limits = limits(&context).map_err(wrong("the GPU's limits"))?;
-        // SAFETY: memory is used by one stream alone.
+        // SAFETY: memory is used by one stream alone, but for what `Copies` writes, which that
+        // stream waits for.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(wrong("a stream of the GPU"))?;
+        let copies = Copies::new(&context).map_err(wrong("a stream of the GPU"))?;
         let products = CudaBlasLT::new(stream.clone())
             .map_err(|error| DeviceError::broken("cuBLASLt")(&error))?;
-        Ok(Driver { stream, products: Products(products), compiler, limits, name })
+        Ok(Driver { stream, copies, products: Products(products), compiler, limits, name })
     }
 
     /// The GPU's name.
@@ -184,6 +188,23 @@ fn check_versions(compiler: &Compiler) -> core::result::Result<(), DeviceError> 
     }
 }
 
+/// Memory of a GPU that another stream copies to.
+#[derive(Debug)]
+pub struct Sent {
+    memory: Option<Memory>,
+    copied: Arc<CudaEvent>,
+    stream: Arc<CudaStream>,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        // Memory is given back on the stream of the work, which has to wait for the copy.
+        if self.memory.is_some() {
+            self.stream.context().record_err(self.stream.wait(&self.copied));
+        }
+    }
+}
+
 /// Work that was recorded on a GPU.
 pub struct Graph {
     graph: CudaGraph,
@@ -191,6 +212,13 @@ pub struct Graph {
     staged: Vec<PinnedHostSlice<u8>>,
     /// Of the last time that it was done.
     done: CudaEvent,
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // The staged bytes may still be read.
+        self.done.context().record_err(self.done.synchronize());
+    }
 }
 
 // SAFETY: it may be used on any thread, by one at a time: all its methods take it as `&mut`.
@@ -205,6 +233,7 @@ impl fmt::Debug for Graph {
 impl Backend for Driver {
     type Memory = Memory;
     type Module = Module;
+    type Sent = Sent;
     type Graph = Graph;
 
     fn limits(&self) -> Limits {
@@ -225,6 +254,20 @@ impl Backend for Driver {
 
     fn upload(&self, bytes: &[u8], memory: &Memory) -> Result<()> {
         self.send(bytes, memory)
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<Sent> {
+        let memory = self.allocate(bytes.len())?;
+        let address = self.address(&memory);
+        // SAFETY: the memory is as long, and neither read nor given back before the copy: whoever
+        // has the result waits for it.
+        let copied = unsafe { self.copies.send(&self.stream, bytes, address) }?;
+        Ok(Sent { memory: Some(memory), copied, stream: self.stream.clone() })
+    }
+
+    fn receive(&self, mut sent: Sent) -> Result<Memory> {
+        self.stream.wait(&sent.copied).map_err(failed("copying to the GPU"))?;
+        sent.memory.take().ok_or_else(|| Status::InvalidState.about("memory of the GPU"))
     }
 
     fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<()> {

@@ -10,6 +10,8 @@
 mod backend;
 mod cache;
 #[allow(unsafe_code)]
+mod copies;
+#[allow(unsafe_code)]
 mod driver;
 mod engine;
 mod guard;
@@ -22,7 +24,7 @@ mod sources;
 
 pub use backend::{Argument, Backend, Define, Launch, Limits, Multiply, Work};
 pub use driver::Driver;
-pub use engine::{CudaEngine, Numbers, PairDefines, Precision, Tensor, pair_defines};
+pub use engine::{CudaEngine, Numbers, PairDefines, Precision, Sent, Tensor, pair_defines};
 pub use guard::{DeviceError, count_devices};
 pub use nvrtc::{Compiled, Compiler, Resources};
 #[cfg(feature = "kernel-sim")]

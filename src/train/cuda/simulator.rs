@@ -334,6 +334,7 @@ pub struct Graph(Vec<Recorded>);
 impl Backend for Simulator {
     type Memory = Memory;
     type Module = Module;
+    type Sent = Memory;
     type Graph = Graph;
 
     fn limits(&self) -> Limits {
@@ -354,6 +355,16 @@ impl Backend for Simulator {
 
     fn upload(&self, bytes: &[u8], memory: &Memory) -> Result<()> {
         memory.write(bytes)
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<Memory> {
+        let memory = Memory::new(bytes.len())?;
+        memory.write(bytes)?;
+        Ok(memory)
+    }
+
+    fn receive(&self, sent: Memory) -> Result<Memory> {
+        Ok(sent)
     }
 
     fn download(&self, memory: &Memory, bytes: &mut [u8]) -> Result<()> {

@@ -62,6 +62,16 @@ pub trait Engine<F: Real> {
     /// A tensor of `[rows, columns]` from its values, row after row. There is at least one column.
     fn upload(&self, shape: [usize; 2], values: &[F]) -> Result<Self::Tensor>;
 
+    /// A tensor on its way to where the engine keeps it.
+    type Sent;
+
+    /// Starts an upload, as [`Engine::upload`]. An engine with memory of its own goes on with its
+    /// work meanwhile.
+    fn send(&self, shape: [usize; 2], values: &[F]) -> Result<Self::Sent>;
+
+    /// The tensor of an upload that was started; what is asked for from now on waits for it.
+    fn receive(&self, sent: Self::Sent) -> Result<Self::Tensor>;
+
     /// The values of a tensor, row after row.
     fn download(&self, tensor: &Self::Tensor) -> Result<Vec<F>>;
 

@@ -11,7 +11,7 @@ mod training;
 pub use parts::{Block, Dense, Layers};
 pub use pass::{Pass, backward, forward};
 pub use settings::{DecoderSettings, DecoderShape};
-pub use training::{DecoderTraining, ScaledTaps};
+pub use training::{DecoderTraining, ScaledTaps, SentTaps};
 
 use crate::convert::{BlockWeights, DecoderLayers, LayerWeights};
 use crate::train::engine::{CpuEngine, Matrix};

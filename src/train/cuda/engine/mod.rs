@@ -14,7 +14,7 @@ mod rows;
 mod tensor;
 
 pub use pairs::{PairDefines, Precision, pair_defines};
-pub use tensor::{Numbers, Tensor};
+pub use tensor::{Numbers, Sent, Tensor};
 
 use super::backend::{Backend, Define};
 use super::sources::Source;
@@ -83,6 +83,15 @@ impl<B: Backend + fmt::Debug> fmt::Debug for CudaEngine<B> {
 impl<B: Backend> Engine<f32> for CudaEngine<B> {
     type Tensor = Tensor<B>;
     type Values = Numbers<B>;
+    type Sent = Sent<B>;
+
+    fn send(&self, shape: [usize; 2], values: &[f32]) -> Result<Sent<B>> {
+        self.send_tensor(shape, values)
+    }
+
+    fn receive(&self, sent: Sent<B>) -> Result<Tensor<B>> {
+        self.receive_tensor(sent)
+    }
 
     fn read(&self, values: &Numbers<B>) -> Result<Vec<f64>> {
         values.read(self)

@@ -117,6 +117,25 @@ impl<B: Backend> CudaEngine<B> {
     }
 }
 
+/// A matrix on its way to a device.
+#[derive(Debug)]
+pub struct Sent<B: Backend> {
+    memory: B::Sent,
+    shape: [usize; 2],
+}
+
+impl<B: Backend> CudaEngine<B> {
+    pub(super) fn send_tensor(&self, shape: [usize; 2], values: &[f32]) -> Result<Sent<B>> {
+        check("number of values", values.len(), count(shape)?)?;
+        Ok(Sent { memory: self.backend.send(values.as_bytes())?, shape })
+    }
+
+    pub(super) fn receive_tensor(&self, sent: Sent<B>) -> Result<Tensor<B>> {
+        let memory = self.backend.receive(sent.memory)?;
+        Ok(Tensor::new(sent.shape, Arc::new(memory)))
+    }
+}
+
 /// Numbers in f64 that a device has, or will have once it has done its work.
 #[derive(Debug)]
 pub struct Numbers<B: Backend> {

@@ -49,6 +49,15 @@ impl CpuEngine {
 impl<F: Real> Engine<F> for CpuEngine {
     type Tensor = Matrix<F>;
     type Values = Vec<f64>;
+    type Sent = Matrix<F>;
+
+    fn send(&self, shape: [usize; 2], values: &[F]) -> Result<Matrix<F>> {
+        self.upload(shape, values)
+    }
+
+    fn receive(&self, sent: Matrix<F>) -> Result<Matrix<F>> {
+        Ok(sent)
+    }
 
     fn read(&self, values: &Vec<f64>) -> Result<Vec<f64>> {
         Ok(values.clone())

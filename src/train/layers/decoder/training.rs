@@ -27,6 +27,21 @@ pub struct DecoderTraining<T> {
 #[derive(Clone, Debug)]
 pub struct ScaledTaps<T>(Vec<T>);
 
+/// Taps on their way to the engine.
+#[derive(Debug)]
+pub struct SentTaps<S>(Vec<S>);
+
+impl<S> SentTaps<S> {
+    /// The taps; what the engine is asked for from now on waits for them.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn receive<E: Engine<f32, Sent = S>>(self, engine: &E) -> Result<ScaledTaps<E::Tensor>> {
+        let taps = self.0.into_iter().map(|sent| engine.receive(sent));
+        Ok(ScaledTaps(taps.collect::<core::result::Result<_, _>>()?))
+    }
+}
+
 impl<T: Clone> DecoderTraining<T> {
     /// A decoder with random weights: those of He and others (2015), normal, where a ReLU
     /// follows, else those of Glorot and Bengio (2010); biases are 0. The taps' means and
@@ -76,13 +91,55 @@ impl<T: Clone> DecoderTraining<T> {
     where
         E: Engine<f32, Tensor = T>,
     {
+        self.send(engine, pictures, [picture, view])?.receive(engine)
+    }
+
+    /// Reads and scales the taps of a view of a picture, and sends them to the engine.
+    ///
+    /// # Errors
+    /// Those of reading taps and of the engine.
+    pub fn send<E>(
+        &self,
+        engine: &E,
+        pictures: &dyn Pictures,
+        [picture, view]: [usize; 2],
+    ) -> Result<SentTaps<E::Sent>>
+    where
+        E: Engine<f32, Tensor = T>,
+    {
         let mut taps = read_taps(&self.shape, pictures, picture, view)?;
-        let mut scaled = Vec::with_capacity(taps.len());
+        let mut sent = Vec::with_capacity(taps.len());
         for (tap, scaling) in taps.iter_mut().zip(&self.scalings) {
             scaling.apply(tap);
-            scaled.push(engine.upload(tap.shape(), tap.values())?);
+            sent.push(engine.send(tap.shape(), tap.values())?);
         }
-        Ok(ScaledTaps(scaled))
+        Ok(SentTaps(sent))
+    }
+
+    /// Does something with the taps of each of these pictures and views, one after the other.
+    /// While the engine works on those of one, those of the next are read and sent.
+    ///
+    /// # Errors
+    /// Those of reading taps, of the engine, and of what is done.
+    pub fn stream<E>(
+        &self,
+        engine: &E,
+        pictures: &dyn Pictures,
+        places: &[[usize; 2]],
+        mut work: impl FnMut(ScaledTaps<T>) -> Result<()>,
+    ) -> Result<()>
+    where
+        E: Engine<f32, Tensor = T>,
+    {
+        let send = |place: &[usize; 2]| self.send(engine, pictures, *place);
+        let mut places = places.iter();
+        let mut next = places.next().map(send).transpose()?;
+        while let Some(sent) = next {
+            let taps = sent.receive(engine)?;
+            next = places.next().map(send).transpose()?;
+            work(taps)?;
+        }
+        Ok(())
     }
 
     fn values(&self) -> Layers<&T> {

@@ -4,7 +4,7 @@ use super::sampler::{Sampler, Sight};
 use super::sum::Sum;
 use crate::train::engine::{Draw, Engine, Resize, Targets, cosine_rate};
 use crate::train::error::{Error, Result};
-use crate::train::layers::decoder::{DecoderTraining, Layers};
+use crate::train::layers::decoder::{DecoderTraining, Layers, ScaledTaps};
 use crate::train::layers::{Linear, LinearGradients};
 use crate::train::stage::{Report, Stage, State};
 use crate::train::task::IGNORED;
@@ -47,10 +47,14 @@ impl<'a, E: Engine<f32>> FineTuning<'a, E> {
     }
 
     /// A picture's loss and gradients, times `share`.
-    fn part(&self, sight: &Sight, labels: &[i32], share: f32) -> Result<Part<E::Tensor>> {
+    fn part(
+        &self,
+        taps: &ScaledTaps<E::Tensor>,
+        labels: &[i32],
+        share: f32,
+    ) -> Result<Part<E::Tensor>> {
         let engine = self.sampler.engine;
-        let taps = self.decoder.read(engine, self.sampler.store(), sight.picture, sight.view)?;
-        let pass = self.decoder.forward(engine, &taps)?;
+        let pass = self.decoder.forward(engine, taps)?;
         let logits = self.classifier.forward(engine, pass.features())?;
         let resize = self.resize();
         let large = engine.resize(&logits, &resize)?;
@@ -60,7 +64,7 @@ impl<'a, E: Engine<f32>> FineTuning<'a, E> {
         let dlogits = engine.resize_backward(&gradient, &resize)?;
         let classifier = self.classifier.gradients(engine, pass.features(), &dlogits)?;
         let dy = self.classifier.backward(engine, &dlogits)?;
-        let decoder = self.decoder.backward(engine, &taps, &pass, &dy)?;
+        let decoder = self.decoder.backward(engine, taps, &pass, &dy)?;
         Ok(Part { loss: loss.value * f64::from(share), decoder, classifier })
     }
 }
@@ -81,15 +85,21 @@ impl<E: Engine<f32>> Stage for FineTuning<'_, E> {
         let counts: Vec<usize> = targets.iter().map(count).collect();
         let total = counts.iter().sum::<usize>().max(1) as f32;
         let (mut by_decoder, mut by_classifier, mut value) = (Sum::new(), Sum::new(), 0.0);
-        for ((sight, labels), count) in sights.iter().zip(&targets).zip(counts) {
-            if count == 0 {
-                continue;
-            }
-            let part = self.part(sight, labels, count as f32 / total)?;
+        let labelled: Vec<_> = sights
+            .iter()
+            .zip(targets.iter().zip(counts))
+            .filter(|(_, (_, count))| *count > 0)
+            .collect();
+        let places: Vec<_> =
+            labelled.iter().map(|(sight, _)| [sight.picture, sight.view]).collect();
+        let mut labelled = labelled.iter();
+        self.decoder.stream(engine, self.sampler.store(), &places, |taps| {
+            let Some((_, (labels, count))) = labelled.next() else { return Ok(()) };
+            let part = self.part(&taps, labels, *count as f32 / total)?;
             value += part.loss;
             by_decoder.add_layers(engine, part.decoder)?;
-            by_classifier.add_linear(engine, vec![part.classifier])?;
-        }
+            by_classifier.add_linear(engine, vec![part.classifier])
+        })?;
         if !value.is_finite() {
             return Err(Error::NotFinite { loss: "cross_entropy", step });
         }

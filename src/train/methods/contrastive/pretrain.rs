@@ -62,9 +62,8 @@ impl<'a, E: Engine<f32>> Pretraining<'a, E> {
         (from != to).then_some(Resize { pictures: 1, from, to, align_corners: true })
     }
 
-    fn show(&self, sight: &Sight, view: usize) -> Result<Shown<E::Tensor>> {
+    fn show(&self, sight: &Sight, taps: ScaledTaps<E::Tensor>) -> Result<Shown<E::Tensor>> {
         let engine = self.sampler.engine;
-        let taps = self.decoder.read(engine, self.sampler.store(), sight.picture, view)?;
         let pass = self.decoder.forward(engine, &taps)?;
         let (mut features, projected) = self.projection.forward(engine, pass.features())?;
         if let Some(resize) = self.resize() {
@@ -77,15 +76,22 @@ impl<'a, E: Engine<f32>> Pretraining<'a, E> {
 
     /// Sends all views of a step through decoder and projection.
     fn show_all(&self, sights: &[Sight]) -> Result<AllShown<E::Tensor>> {
-        let (mut shown, mut couples) = (Vec::new(), Vec::new());
+        let (mut views, mut couples) = (Vec::new(), Vec::new());
         for sight in sights {
-            let first = shown.len();
-            shown.push(self.show(sight, sight.view)?);
-            if let Some(recoloured) = sight.recoloured {
-                shown.push(self.show(sight, recoloured)?);
-            }
-            couples.push([first, shown.len() - 1]);
+            let first = views.len();
+            views.push((sight, sight.view));
+            views.extend(sight.recoloured.map(|view| (sight, view)));
+            couples.push([first, views.len() - 1]);
         }
+        let places: Vec<_> = views.iter().map(|(sight, view)| [sight.picture, *view]).collect();
+        let mut shown = Vec::with_capacity(views.len());
+        let mut views = views.into_iter();
+        let engine = self.sampler.engine;
+        self.decoder.stream(engine, self.sampler.store(), &places, |taps| {
+            let Some((sight, _)) = views.next() else { return Ok(()) };
+            shown.push(self.show(sight, taps)?);
+            Ok(())
+        })?;
         Ok((shown, couples))
     }
 

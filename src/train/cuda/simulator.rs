@@ -1,6 +1,6 @@
 //! Runs the kernels on the processor, for tests on machines without a GPU.
 //!
-//! Compiles the same sources with g++, in front of them `sim/shim.h`, which gives CUDA's words a
+//! Compiles the same sources with g++, in front of them `sim`, whose headers give CUDA's words a
 //! meaning. Slow, but what it computes is what a GPU computes, up to rounding where kernels may
 //! fuse products and sums.
 
@@ -26,7 +26,17 @@ use std::vec;
 use std::vec::Vec;
 use zerocopy::IntoBytes;
 
-const SHIM: &str = include_str!("sim/shim.h");
+/// What gives CUDA's words a meaning: name and text. The first includes the others.
+const SHIM: [(&str, &str); 8] = [
+    ("shim.h", include_str!("sim/shim.h")),
+    ("language.h", include_str!("sim/language.h")),
+    ("fibers.h", include_str!("sim/fibers.h")),
+    ("memory.h", include_str!("sim/memory.h")),
+    ("tensor_core.h", include_str!("sim/tensor_core.h")),
+    ("warp.h", include_str!("sim/warp.h")),
+    ("launch.h", include_str!("sim/launch.h")),
+    ("numbers.h", include_str!("sim/numbers.h")),
+];
 /// Of memory. malloc gives it, so AddressSanitizer sees the very end of what was allocated.
 const ALIGN_BYTES: usize = 16;
 
@@ -118,8 +128,8 @@ fn library(source: &Source, defines: &[Define]) -> Result<PathBuf> {
     }
     let defines: Vec<String> =
         defines.iter().map(|(name, value)| format!("-D{name}={value}")).collect();
-    let mut parts = vec!["g++", SHIM, source.text];
-    parts.extend(HEADERS.iter().map(|(_, text)| *text));
+    let mut parts = vec!["g++", source.text];
+    parts.extend(SHIM.iter().chain(HEADERS).map(|(_, text)| *text));
     parts.extend(options.iter().copied().chain(defines.iter().map(String::as_str)));
     let folder = folder().unwrap_or_else(env::temp_dir);
     let file = folder.join(format!("{}.so", name_of(&parts)));
@@ -128,7 +138,7 @@ fn library(source: &Source, defines: &[Define]) -> Result<PathBuf> {
     }
     fs::create_dir_all(&folder).map_err(failed("folder of compiled kernels"))?;
     let work = tempfile::tempdir_in(&folder).map_err(failed("folder of compiled kernels"))?;
-    for (name, text) in HEADERS.iter().chain([&("shim.h", SHIM), &(source.name, source.text)]) {
+    for (name, text) in SHIM.iter().chain(HEADERS).chain([&(source.name, source.text)]) {
         fs::write(work.path().join(name), text).map_err(failed("source of kernels"))?;
     }
     let mut command = Command::new("g++");

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 . scripts/steps.sh
 
 work="$PWD/target/cuda"
-features=(--locked --features kernel-sim)
+features=(--locked --features kernel-sim,train-nccl)
 
 # Prints the folder of NVRTC.
 nvrtc_folder() {

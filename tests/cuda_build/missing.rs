@@ -32,11 +32,24 @@ fn errors_say_what_to_do() {
         (DeviceError::NoSuchDevice { index: 2, count: 1 }, "no GPU 2"),
         (DeviceError::NoCompiler, "pip install nvidia-cuda-nvrtc"),
         (DeviceError::NewCompiler { compiler: 13, driver: 12 }, "NVRTC 13"),
+        (DeviceError::NoCollectives, "pip install nvidia-nccl"),
         (DeviceError::NoProducts, "pip install nvidia-cublas"),
     ];
     for (error, words) in texts {
         assert!(error.to_string().contains(words), "{error}");
     }
+}
+
+/// Asked for before it is called. Where it is installed, a group can be named without a GPU.
+#[cfg(feature = "train-nccl")]
+#[test]
+fn no_collectives_is_an_error() {
+    use zsseg::train::cuda::GroupId;
+    match GroupId::new() {
+        Err(error) => assert_eq!(error, DeviceError::NoCollectives),
+        Ok(id) => assert_eq!(GroupId::of(id.bytes()).bytes(), id.bytes()),
+    }
+    assert_eq!(GroupId::of([200; 128]).bytes(), [200; 128]);
 }
 
 /// A driver in name only: a library without a function, or one that finds no GPU.

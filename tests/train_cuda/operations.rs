@@ -1,7 +1,7 @@
 //! Products, sums, copies, lengths and steps.
 
 use crate::support::{
-    GRADIENT, Pair, cpu, figure, near, of, random, same_bits, tested, values, weights,
+    GRADIENT, Pair, cpu, exact, figure, near, of, random, same_bits, tested, values, weights,
 };
 use zsseg::train::engine::{
     Adam, AdamPart, AdamState, Engine, Matrix, Normalised, Product, Sgd, SgdPart,
@@ -200,4 +200,39 @@ fn steps_of_many_parameters_have_the_same_bits() {
         assert_eq!(device[index].steps, plain[index].steps);
     }
     engine.adam_steps(&mut []).unwrap();
+}
+
+/// Two workers have half of a batch each; what they add up in one piece gives the gradients of the
+/// whole batch.
+#[test]
+fn flat_gradients_of_two_workers() {
+    let engine = tested();
+    let (x, y) = (random(&engine, [24, 5], 1), random(&engine, [24, 3], 2));
+    let w = random(&engine, [3, 5], 3);
+    // Of the sum of squares, so that halves add up.
+    let gradients = |rows: core::ops::Range<usize>| {
+        let rows: Vec<usize> = rows.collect();
+        let [x, y] = [&x, &y].map(|pair| engine.gather_rows(&pair.device, &rows).unwrap());
+        let mut error = engine.product(Product::Nt, &x, &w.device, None).unwrap();
+        engine.add_scaled(&mut error, -1.0, &y).unwrap();
+        let by_w = engine.product(Product::Tn, &error, &x, None).unwrap();
+        (by_w, engine.gather_rows(&x, &[]).unwrap(), engine.column_sums(&error).unwrap())
+    };
+    let flat = |(w, nothing, b): &(_, _, _)| engine.flat(&[w, nothing, b]).unwrap();
+    let mut sum = flat(&gradients(0..12));
+    assert_eq!(engine.shape(&sum), [18, 1]);
+    let shapes = [[3, 5], [0, 5], [1, 3]];
+    let parts = engine.unflat(&sum, &shapes).unwrap();
+    assert_eq!(values(&engine, &parts[0]), values(&engine, &gradients(0..12).0));
+    engine.add_scaled(&mut sum, 1.0, &flat(&gradients(12..24))).unwrap();
+    let parts = engine.unflat(&sum, &shapes).unwrap();
+    let whole = gradients(0..24);
+    for (part, whole) in [(&parts[0], &whole.0), (&parts[2], &whole.2)] {
+        let numbers = exact(&values(&engine, whole));
+        let wanted = Matrix::new(engine.shape(whole), numbers).unwrap();
+        near(&engine, part, &wanted, 1e-6);
+    }
+    assert!(engine.unflat(&sum, &shapes[..2]).is_err());
+    let none = engine.flat(&[]).unwrap();
+    assert!(engine.unflat(&none, &[]).unwrap().is_empty());
 }

@@ -11,6 +11,8 @@ mod losses;
 mod made_up;
 #[path = "../train_cuda/mmd.rs"]
 mod mmd;
+#[cfg(feature = "train-nccl")]
+mod nccl;
 #[path = "../train_cuda/operations.rs"]
 mod operations;
 #[path = "../train_cuda/pictures.rs"]

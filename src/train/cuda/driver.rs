@@ -132,6 +132,11 @@ impl Driver {
         &self.name
     }
 
+    #[cfg(feature = "train-nccl")]
+    pub(super) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
     /// The code of a source, from the cache or made now.
     fn image(&self, source: &Source, defines: &[Define]) -> Result<Vec<u8>> {
         let options = self.compiler.options(source, defines);
@@ -449,10 +454,10 @@ impl Driver {
     }
 }
 
-/// Memory as numbers for a product: any bytes are numbers, and memory is aligned to 256 bytes.
-struct Place<'a> {
-    memory: &'a Memory,
-    stream: &'a Arc<CudaStream>,
+/// Memory as numbers for a library: any bytes are numbers, and memory is aligned to 256 bytes.
+pub(super) struct Place<'a> {
+    pub(super) memory: &'a Memory,
+    pub(super) stream: &'a Arc<CudaStream>,
 }
 
 impl DeviceSlice<f32> for Place<'_> {

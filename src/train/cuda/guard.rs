@@ -58,6 +58,8 @@ pub enum DeviceError {
     },
     /// The library of matrix products is missing.
     NoProducts,
+    /// The library that GPUs tell each other their gradients with is missing.
+    NoCollectives,
     /// A library is there but cannot be used: it lacks a function, or its own start failed.
     Broken {
         /// What was being done.
@@ -117,6 +119,11 @@ impl fmt::Display for DeviceError {
                 "the library of matrix products is not found: install the CUDA toolkit or \
                  `pip install nvidia-cublas`, and name the folder of libcublasLt in \
                  LD_LIBRARY_PATH",
+            ),
+            DeviceError::NoCollectives => f.write_str(
+                "NCCL is not found: install it or `pip install nvidia-nccl-cu13`, and name the \
+                 folder of libnccl.so in LD_LIBRARY_PATH; where there is only libnccl.so.2, make \
+                 libnccl.so a link to it",
             ),
             DeviceError::Broken { what, reason } => write!(f, "{what}: {reason}"),
             DeviceError::Compile { what, log } => write!(f, "{what} does not compile: {log}"),

@@ -15,6 +15,9 @@ mod copies;
 mod driver;
 mod engine;
 mod guard;
+#[cfg(feature = "train-nccl")]
+#[allow(unsafe_code)]
+mod nccl;
 #[allow(unsafe_code)]
 mod nvrtc;
 #[cfg(feature = "kernel-sim")]
@@ -26,6 +29,8 @@ pub use backend::{Argument, Backend, Define, Launch, Limits, Multiply, Work};
 pub use driver::Driver;
 pub use engine::{CudaEngine, Numbers, PairDefines, Precision, Sent, Tensor, pair_defines};
 pub use guard::{DeviceError, count_devices};
+#[cfg(feature = "train-nccl")]
+pub use nccl::{GroupId, Peers};
 pub use nvrtc::{Compiled, Compiler, Resources};
 #[cfg(feature = "kernel-sim")]
 pub use simulator::Simulator;

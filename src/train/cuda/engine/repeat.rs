@@ -254,7 +254,7 @@ impl<B: Backend> CudaEngine<B> {
     }
 
     /// Does what is listed.
-    pub(super) fn flush(&self) -> Result<()> {
+    pub(in crate::train::cuda) fn flush(&self) -> Result<()> {
         let mut repeats = self.repeats();
         let mut counts = repeats.counts;
         let done = match repeats.running() {

@@ -1,7 +1,7 @@
 //! Matrices on a device.
 
 use super::super::backend::{Backend, Work};
-use super::CudaEngine;
+use super::{CudaEngine, rows};
 use crate::status::Result;
 use crate::train::engine::common::{check, count};
 use std::sync::Arc;
@@ -33,15 +33,15 @@ impl<B: Backend> Tensor<B> {
         Tensor { memory: Arc::new(Shared(memory)), shape }
     }
 
-    pub(super) fn memory(&self) -> &Arc<B::Memory> {
+    pub(in crate::train::cuda) fn memory(&self) -> &Arc<B::Memory> {
         &self.memory.0
     }
 
-    pub(super) fn shape(&self) -> [usize; 2] {
+    pub(in crate::train::cuda) fn shape(&self) -> [usize; 2] {
         self.shape
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(in crate::train::cuda) fn count(&self) -> usize {
         self.shape[0] * self.shape[1]
     }
 
@@ -114,6 +114,46 @@ impl<B: Backend> CudaEngine<B> {
     /// A matrix whose values may be anything.
     pub(super) fn blank(&self, shape: [usize; 2]) -> Result<Tensor<B>> {
         Ok(Tensor::new(shape, self.room::<f32>(count(shape)?)?))
+    }
+}
+
+impl<B: Backend> CudaEngine<B> {
+    /// All numbers of these matrices one below the other, `[numbers, 1]`: gradients, to be added to
+    /// those of other devices at once.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn flat(&self, tensors: &[&Tensor<B>]) -> Result<Tensor<B>> {
+        let full = tensors.iter().filter(|tensor| tensor.count() > 0);
+        let rows = full.map(|tensor| (*tensor).clone().shaped([1, tensor.count()]));
+        let rows: Vec<Tensor<B>> = rows.collect();
+        if rows.is_empty() {
+            return self.blank([0, 1]);
+        }
+        let flat = rows::join(self, &rows.iter().collect::<Vec<_>>())?;
+        let numbers = flat.count();
+        Ok(flat.shaped([numbers, 1]))
+    }
+
+    /// What [`CudaEngine::flat`] made of matrices of these shapes.
+    ///
+    /// # Errors
+    /// `Status::InvalidArgument` for other numbers than they have together.
+    pub fn unflat(&self, flat: &Tensor<B>, shapes: &[[usize; 2]]) -> Result<Vec<Tensor<B>>> {
+        let counts = shapes.iter().map(|shape| count(*shape));
+        let counts = counts.collect::<Result<Vec<usize>>>()?;
+        check("number of values", counts.iter().sum(), flat.count())?;
+        let row = flat.clone().shaped([1, flat.count()]);
+        let mut start = 0;
+        let part = |(shape, count): (&[usize; 2], usize)| {
+            if count == 0 {
+                return self.blank(*shape);
+            }
+            let part = rows::columns(self, &row, start, count)?;
+            start += count;
+            Ok(part.shaped(*shape))
+        };
+        shapes.iter().zip(counts).map(part).collect()
     }
 }
 

@@ -258,7 +258,7 @@ impl Backend for Driver {
     }
 
     fn upload(&self, bytes: &[u8], memory: &Memory) -> Result<()> {
-        self.send(bytes, memory)
+        self.write(bytes, memory)
     }
 
     fn send(&self, bytes: &[u8]) -> Result<Sent> {
@@ -298,7 +298,7 @@ impl Backend for Driver {
             Work::Multiply(multiply) => self.multiply(multiply),
             Work::Copy { from, to } => self.copy(from, to),
             Work::Clear(memory) => self.clear(memory),
-            Work::Upload { bytes, to } => self.send(bytes, to),
+            Work::Upload { bytes, to } => self.write(bytes, to),
         }
     }
 
@@ -307,17 +307,23 @@ impl Backend for Driver {
     fn record(&self, works: &[Work<Driver>]) -> Result<Graph> {
         let wrong = failed("recording for the GPU");
         let context = self.stream.context();
-        let mut staged = Vec::new();
+        let mut staged: Vec<PinnedHostSlice<u8>> = Vec::new();
         for work in works {
             if let Work::Upload { bytes, .. } = work {
-                // SAFETY: the bytes are set before each time that the record is done.
-                staged.push(unsafe { context.alloc_pinned(bytes.len().max(1)) }.map_err(&wrong)?);
+                // SAFETY: the bytes are set here, and before each time that the record is done.
+                let mut place =
+                    unsafe { context.alloc_pinned(bytes.len().max(1)) }.map_err(&wrong)?;
+                place.as_mut_slice().map_err(&wrong)?.fill(0);
+                staged.push(place);
             }
         }
         let done = context.new_event(None).map_err(&wrong)?;
+        // Asked for now: it waits for an event, which a thread that captures must not.
+        let places = staged.iter().map(|place| place.as_slice().map_err(&wrong));
+        let places = places.collect::<Result<Vec<&[u8]>>>()?;
         let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         self.stream.begin_capture(mode).map_err(&wrong)?;
-        let captured = self.capture(works, &staged);
+        let captured = self.capture(works, &places);
         // The capture ends whatever came of it.
         let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
         captured?;
@@ -344,7 +350,7 @@ impl Backend for Driver {
 }
 
 impl Driver {
-    fn send(&self, bytes: &[u8], memory: &Memory) -> Result<()> {
+    fn write(&self, bytes: &[u8], memory: &Memory) -> Result<()> {
         let wrong = failed("copying to the GPU");
         if bytes.len() > memory.bytes {
             return Err(Status::InvalidArgument.about("memory of the GPU"));
@@ -387,20 +393,17 @@ impl Driver {
     }
 
     /// Does work on a stream that is captured.
-    fn capture(&self, works: &[Work<Driver>], staged: &[PinnedHostSlice<u8>]) -> Result<()> {
-        let wrong = failed("recording for the GPU");
+    fn capture(&self, works: &[Work<Driver>], staged: &[&[u8]]) -> Result<()> {
         let mut staged = staged.iter();
         for work in works {
             let Work::Upload { bytes, to } = work else {
                 self.perform(work)?;
                 continue;
             };
-            let bytes_before = staged
-                .next()
-                .ok_or_else(|| Status::InvalidArgument.about("bytes of recorded uploads"))?;
-            let bytes_before = bytes_before.as_slice().map_err(&wrong)?;
+            let missing = || Status::InvalidArgument.about("bytes of recorded uploads");
             // One byte is staged even of none.
-            self.send(bytes_before.get(..bytes.len()).unwrap_or_default(), to)?;
+            let place = staged.next().and_then(|place| place.get(..bytes.len()));
+            self.write(place.ok_or_else(missing)?, to)?;
         }
         Ok(())
     }

@@ -113,6 +113,29 @@ fn other_shapes() {
     assert_eq!(engine.records(), [before[0] + 2, before[1] + 4]);
 }
 
+/// Groups of other sizes but as many: only bytes differ that are not uploaded again.
+#[test]
+fn other_groups() {
+    let engine = tested();
+    let kernel = Kernel::zs3_code();
+    let (x, y) = (normal([20, 6], 1), normal([20, 6], 2));
+    let step = |middle: usize| {
+        let (x, y) = (engine.upload([20, 6], &x)?, engine.upload([20, 6], &y)?);
+        let group =
+            |rows: core::ops::Range<usize>| MmdGroup { generated: rows.clone(), real: rows };
+        let groups = [group(0..middle), group(middle..20)];
+        engine.mmd(&x, &y, &Mmd { kernel: &kernel, groups: &groups, real_weights: None })
+    };
+    let what = Repeated { name: "groups", sizes: &[] };
+    for middle in [9, 9, 9, 11, 9, 9, 11, 11, 11] {
+        let found = engine.repeated(&what, || step(middle)).unwrap();
+        let wanted = step(middle).unwrap();
+        let [found, wanted] = [found, wanted].map(|loss| engine.read(&loss.values).unwrap());
+        assert_eq!(found, wanted);
+    }
+    assert_eq!(engine.records(), [3, 5]);
+}
+
 /// More kinds of work than are remembered.
 #[test]
 fn the_oldest_record_goes() {

@@ -99,7 +99,24 @@ pub enum Work<B: Backend> {
         bytes: Vec<u8>,
         /// What is written.
         to: Arc<B::Memory>,
+        /// Whether nothing else writes there, and equal work has equal bytes.
+        is_constant: bool,
     },
+}
+
+impl<B: Backend> Work<B> {
+    /// The bytes of an upload that may have others when it is done again.
+    pub(super) fn changing(&self) -> Option<&[u8]> {
+        match self {
+            Work::Upload { bytes, is_constant: false, .. } => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Whether a record can do without: what was uploaded is still there.
+    pub(super) fn is_constant(&self) -> bool {
+        matches!(self, Work::Upload { is_constant: true, .. })
+    }
 }
 
 /// A device that runs kernels. Work is done in the order in which it was asked for; only
@@ -147,11 +164,12 @@ pub trait Backend: Sized {
     /// Does something.
     fn perform(&self, work: &Work<Self>) -> Result<()>;
 
-    /// Records a list of work, without doing it. All of it has been done before.
+    /// Records a list of work, without doing it. All of it has been done before, so constant
+    /// uploads need not come again.
     fn record(&self, works: &[Work<Self>]) -> Result<Self::Graph>;
 
     /// Does what was recorded; the caller keeps its memory. `uploads` are the bytes of the
-    /// uploads in it, in their order and as long as when it was recorded.
+    /// uploads in it that are not constant, in their order and as long as when it was recorded.
     fn replay(&self, graph: &mut Self::Graph, uploads: &[&[u8]]) -> Result<()>;
 }
 

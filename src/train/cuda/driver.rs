@@ -298,7 +298,7 @@ impl Backend for Driver {
             Work::Multiply(multiply) => self.multiply(multiply),
             Work::Copy { from, to } => self.copy(from, to),
             Work::Clear(memory) => self.clear(memory),
-            Work::Upload { bytes, to } => self.write(bytes, to),
+            Work::Upload { bytes, to, .. } => self.write(bytes, to),
         }
     }
 
@@ -309,7 +309,7 @@ impl Backend for Driver {
         let context = self.stream.context();
         let mut staged: Vec<PinnedHostSlice<u8>> = Vec::new();
         for work in works {
-            if let Work::Upload { bytes, .. } = work {
+            if let Some(bytes) = work.changing() {
                 // SAFETY: the bytes are set here, and before each time that the record is done.
                 let mut place =
                     unsafe { context.alloc_pinned(bytes.len().max(1)) }.map_err(&wrong)?;
@@ -395,8 +395,8 @@ impl Driver {
     /// Does work on a stream that is captured.
     fn capture(&self, works: &[Work<Driver>], staged: &[&[u8]]) -> Result<()> {
         let mut staged = staged.iter();
-        for work in works {
-            let Work::Upload { bytes, to } = work else {
+        for work in works.iter().filter(|work| !work.is_constant()) {
+            let Work::Upload { bytes, to, .. } = work else {
                 self.perform(work)?;
                 continue;
             };

@@ -191,7 +191,7 @@ impl<'a, B: Backend> Launches<'a, B> {
             plan,
             defines,
             group_count: settings.groups.len(),
-            groups: engine.upload_numbers(&plan.groups)?,
+            groups: engine.upload_constant(&plan.groups)?,
             weights: settings.real_weights.map(upload).transpose()?,
         })
     }
@@ -204,7 +204,7 @@ impl<'a, B: Backend> Launches<'a, B> {
     fn run(&self, [generated, real]: [&Tensor<B>; 2]) -> Result<MmdLoss<Tensor<B>, Numbers<B>>> {
         let Plan { splits, slopes: slope_rows, .. } = *self.plan;
         let points = self.points([generated, real])?;
-        let tasks = self.engine.upload_numbers(&self.plan.tasks)?;
+        let tasks = self.engine.upload_constant(&self.plan.tasks)?;
         let slopes = self.engine.room::<f32>(splits * slope_rows * self.width)?;
         let parts = self.engine.room::<f64>(self.plan.task_count())?;
         self.call("mmd_pass")

@@ -152,14 +152,7 @@ fn perform<B: Backend>(backend: &B, works: &[Work<B>]) -> Result<()> {
 }
 
 fn uploads<B: Backend>(works: &[Work<B>]) -> Vec<&[u8]> {
-    works.iter().filter_map(uploaded).collect()
-}
-
-fn uploaded<B: Backend>(work: &Work<B>) -> Option<&[u8]> {
-    match work {
-        Work::Upload { bytes, .. } => Some(bytes),
-        _ => None,
-    }
+    works.iter().filter_map(Work::changing).collect()
 }
 
 /// All that a record of the list depends on.
@@ -206,7 +199,12 @@ fn sign<B: Backend>(backend: &B, work: &Work<B>, words: &mut Vec<u64>) {
             words.extend([3, address(from), address(to), backend.length(to) as u64]);
         }
         Work::Clear(memory) => words.extend([4, address(memory), backend.length(memory) as u64]),
-        Work::Upload { bytes, to } => words.extend([5, address(to), bytes.len() as u64]),
+        Work::Upload { bytes, to, is_constant } => {
+            words.extend([5, address(to), bytes.len() as u64]);
+            if *is_constant {
+                words.extend(bytes.iter().map(|byte| u64::from(*byte)));
+            }
+        }
     }
 }
 
@@ -216,7 +214,9 @@ struct End<'a, B: Backend>(&'a CudaEngine<B>);
 impl<B: Backend> Drop for End<'_, B> {
     fn drop(&mut self) {
         let mut repeats = self.0.repeats();
-        if let Some(running) = repeats.running.take() {
+        if let Some(mut running) = repeats.running.take() {
+            // Lists that did not come this time: their memory may have been used by others.
+            running.record.segments.truncate(running.next_segment);
             repeats.put(running.record);
         }
     }

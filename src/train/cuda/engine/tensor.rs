@@ -73,12 +73,24 @@ impl<B: Backend> CudaEngine<B> {
         &self,
         values: &[T],
     ) -> Result<Arc<B::Memory>> {
-        let bytes = values.as_bytes();
+        self.upload_bytes(values.as_bytes(), false)
+    }
+
+    /// Numbers that only shapes and settings decide, and that kernels only read.
+    pub(super) fn upload_constant<T: IntoBytes + Immutable>(
+        &self,
+        values: &[T],
+    ) -> Result<Arc<B::Memory>> {
+        self.upload_bytes(values.as_bytes(), true)
+    }
+
+    fn upload_bytes(&self, bytes: &[u8], is_constant: bool) -> Result<Arc<B::Memory>> {
         let to = self.room_of_bytes(bytes.len())?;
-        match self.is_repeating() {
-            true => self.perform(Work::Upload { bytes: bytes.to_vec(), to: to.clone() })?,
-            false => self.backend.upload(bytes, &to)?,
+        if !self.is_repeating() {
+            self.backend.upload(bytes, &to)?;
+            return Ok(to);
         }
+        self.perform(Work::Upload { bytes: bytes.to_vec(), to: to.clone(), is_constant })?;
         Ok(to)
     }
 

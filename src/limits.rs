@@ -24,6 +24,12 @@ pub const MAX_NAME_BYTES: usize = 63;
 pub const MAX_BUNDLE_BYTES: u64 = 1 << 30;
 /// Most sections of a bundle.
 pub const MAX_SECTIONS: u32 = 64;
+/// Most steps of a plan.
+pub const MAX_PLAN_STEPS: u32 = 4_096;
+/// Most tensors of a plan.
+pub const MAX_PLAN_TENSORS: u32 = 8_192;
+/// Longest side of a plan's tensor: rows, columns, channels, or elements from pixel to pixel.
+pub const MAX_PLAN_SIDE: u32 = 1 << 20;
 /// Most threads an engine may be asked to use.
 pub const MAX_THREADS: u32 = 64;
 

@@ -154,7 +154,7 @@ impl Status {
 
     /// An error with this status about `what`.
     pub const fn about(self, what: &'static str) -> Error {
-        Error { status: self, what, detail: Detail::None }
+        Error { status: self, what, place: None, detail: Detail::None }
     }
 }
 
@@ -180,6 +180,7 @@ enum Detail {
 pub struct Error {
     status: Status,
     what: &'static str,
+    place: Option<(&'static str, u32)>,
     detail: Detail,
 }
 
@@ -199,13 +200,24 @@ impl Error {
 
     /// Adds the number found and the number wanted (a bound or the exact value).
     pub fn numbers(self, found: u64, wanted: u64) -> Error {
-        Error { status: self.status, what: self.what, detail: Detail::Numbers { found, wanted } }
+        Error { detail: Detail::Numbers { found, wanted }, ..self }
     }
 
     /// Adds a text made at run time.
     #[cfg(feature = "std")]
     pub fn text(self, text: impl Into<std::boxed::Box<str>>) -> Error {
-        Error { status: self.status, what: self.what, detail: Detail::Text(text.into()) }
+        Error { detail: Detail::Text(text.into()), ..self }
+    }
+
+    /// Where it was found: the place of this number in a list of such places ("step", 17). A place
+    /// that is already known stays.
+    pub fn at(self, list: &'static str, index: u32) -> Error {
+        Error { place: self.place.or(Some((list, index))), ..self }
+    }
+
+    /// Where it was found, if that was told by [`Error::at`].
+    pub const fn place(&self) -> Option<(&'static str, u32)> {
+        self.place
     }
 }
 
@@ -215,6 +227,12 @@ impl Error {
     pub fn describe(&self, put: &mut dyn FnMut(&str)) {
         put(self.status.text());
         put(": ");
+        if let Some((list, index)) = self.place {
+            put(list);
+            put(" ");
+            put_decimal(index.into(), put);
+            put(": ");
+        }
         put(self.what);
         match &self.detail {
             Detail::None => {}
@@ -272,6 +290,12 @@ mod tests {
     fn display_names_status_subject_and_numbers() {
         let error = Status::ArenaTooSmall.about("arena").numbers(10, 20);
         assert_eq!(error.to_string(), "the arena is too small: arena (found 10, wanted 20)");
+        let placed = error.at("step", 17).at("plan", 1);
+        assert_eq!(placed.place(), Some(("step", 17)));
+        assert_eq!(
+            placed.to_string(),
+            "the arena is too small: step 17: arena (found 10, wanted 20)"
+        );
         for number in [0, 7, 10, 99, 100, u64::MAX] {
             let text = Status::Panic.about("x").numbers(number, number).to_string();
             assert!(text.ends_with(&std::format!("(found {number}, wanted {number})")), "{text}");

@@ -5,6 +5,7 @@ mod groups;
 pub mod kernels;
 pub mod lanes;
 pub mod linear_i8;
+pub mod network;
 pub mod pieces;
 pub mod prune;
 pub mod quantized;

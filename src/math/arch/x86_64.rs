@@ -10,6 +10,7 @@ use crate::math::quantized::{self, QuantizedRow, QuantizedRowMut};
 use core::arch::x86_64::*;
 use sums::{Avx2Sums, VnniSums};
 
+pub mod network;
 mod sums;
 
 static AVX2: Kernels = avx2::KERNELS;

@@ -1,0 +1,286 @@
+//! The layers but convolutions with AVX-512: equal to the portable kernels of the same names.
+//!
+//! Functions without vectors of their own are the portable ones, compiled for these instructions.
+
+use super::lanes_avx512::Bytes512;
+use crate::math::network::elementwise_u8::{AddU8, MulU8, OperandU8};
+use crate::math::network::pool_u8::{Counted, MeanU8};
+use crate::math::network::quantization::Quantization;
+use crate::math::network::resample_axis::{ResampleAxis, Tap};
+use crate::math::network::resize_u8::{NearestRows, RescaleU8};
+use crate::math::network::table_u8::Table;
+use crate::math::network::view::{View, ViewMut};
+use crate::math::network::window::Window;
+use crate::math::network::{self as portable, vector};
+use core::ops::Range;
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn copy_u8(input: &View<'_, u8>, output: &mut ViewMut<'_, u8>, rows: Range<usize>) {
+    vector::elementwise_u8::copy_u8::<Bytes512>(input, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn table_u8(
+    input: &View<'_, u8>,
+    table: &Table,
+    output: &mut ViewMut<'_, u8>,
+    rows: Range<usize>,
+) {
+    vector::elementwise_u8::table_u8::<Bytes512>(input, table, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn table_in_place_u8(map: &mut ViewMut<'_, u8>, table: &Table, rows: Range<usize>) {
+    vector::elementwise_u8::table_in_place_u8::<Bytes512>(map, table, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn add_u8(
+    a: &View<'_, u8>,
+    b: &OperandU8<'_>,
+    sum: &AddU8,
+    output: &mut ViewMut<'_, u8>,
+    rows: Range<usize>,
+) {
+    vector::elementwise_u8::add_u8::<Bytes512>(a, b, sum, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn add_in_place_u8(
+    a: &mut ViewMut<'_, u8>,
+    b: &OperandU8<'_>,
+    sum: &AddU8,
+    rows: Range<usize>,
+) {
+    vector::elementwise_u8::add_in_place_u8::<Bytes512>(a, b, sum, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn mul_u8(
+    a: &View<'_, u8>,
+    b: &OperandU8<'_>,
+    product: &MulU8,
+    output: &mut ViewMut<'_, u8>,
+    rows: Range<usize>,
+) {
+    vector::elementwise_u8::mul_u8::<Bytes512>(a, b, product, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn mul_in_place_u8(
+    a: &mut ViewMut<'_, u8>,
+    b: &OperandU8<'_>,
+    product: &MulU8,
+    rows: Range<usize>,
+) {
+    vector::elementwise_u8::mul_in_place_u8::<Bytes512>(a, b, product, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn max_pool_u8(
+    input: &View<'_, u8>,
+    window: &Window,
+    output: &mut ViewMut<'_, u8>,
+    rows: Range<usize>,
+) {
+    vector::pool_u8::max_pool_u8::<Bytes512>(input, window, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn avg_pool_u8(
+    input: &View<'_, u8>,
+    window: &Window,
+    counted: Counted,
+    mean: &MeanU8,
+    output: &mut ViewMut<'_, u8>,
+    rows: Range<usize>,
+) {
+    vector::pool_u8::avg_pool_u8::<Bytes512>(input, window, counted, mean, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn global_avg_pool_u8(input: &View<'_, u8>, mean: &MeanU8, output: &mut [u8]) {
+    vector::pool_u8::global_avg_pool_u8::<Bytes512>(input, mean, output);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn quantize_u8(
+    input: &View<'_, f32>,
+    quantization: Quantization,
+    output: &mut ViewMut<'_, u8>,
+    rows: Range<usize>,
+) {
+    vector::quantize_u8::quantize_u8::<Bytes512>(input, quantization, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn quantize_planes_u8(
+    planes: &[f32],
+    quantization: Quantization,
+    output: &mut ViewMut<'_, u8>,
+    rows: Range<usize>,
+) {
+    vector::quantize_u8::quantize_planes_u8::<Bytes512>(planes, quantization, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn resize_bilinear_u8(
+    input: &View<'_, u8>,
+    vertical: &ResampleAxis,
+    columns: &[Tap],
+    rescale: &RescaleU8,
+    output: &mut ViewMut<'_, u8>,
+    rows: Range<usize>,
+    scratch: &mut [f32],
+) {
+    vector::resize_u8::resize_bilinear_u8::<Bytes512>(
+        input, vertical, columns, rescale, output, rows, scratch,
+    );
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn dequantize_u8(
+    input: &View<'_, u8>,
+    quantization: Quantization,
+    output: &mut ViewMut<'_, f32>,
+    rows: Range<usize>,
+) {
+    portable::quantize_u8::dequantize_u8(input, quantization, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn dequantize_planes_u8(
+    input: &View<'_, u8>,
+    quantization: Quantization,
+    planes: &mut [f32],
+    rows: Range<usize>,
+) {
+    portable::quantize_u8::dequantize_planes_u8(input, quantization, planes, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn resize_bilinear_u8_f32(
+    input: &View<'_, u8>,
+    vertical: &ResampleAxis,
+    columns: &[Tap],
+    quantization: Quantization,
+    output: &mut ViewMut<'_, f32>,
+    rows: Range<usize>,
+    scratch: &mut [f32],
+) {
+    portable::resize_u8::resize_bilinear_u8_f32(
+        input,
+        vertical,
+        columns,
+        quantization,
+        output,
+        rows,
+        scratch,
+    );
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn resize_nearest_u8(
+    input: &View<'_, u8>,
+    vertical: &NearestRows,
+    columns: &[u32],
+    table: Option<&Table>,
+    output: &mut ViewMut<'_, u8>,
+    rows: Range<usize>,
+) {
+    portable::resize_u8::resize_nearest_u8(input, vertical, columns, table, output, rows);
+}
+
+/// As the portable kernel.
+///
+/// # Safety
+/// None but that the processor has the features.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+pub fn resize_nearest_u8_f32(
+    input: &View<'_, u8>,
+    vertical: &NearestRows,
+    columns: &[u32],
+    quantization: Quantization,
+    output: &mut ViewMut<'_, f32>,
+    rows: Range<usize>,
+) {
+    portable::resize_u8::resize_nearest_u8_f32(
+        input,
+        vertical,
+        columns,
+        quantization,
+        output,
+        rows,
+    );
+}
+
+#[cfg(test)]
+mod tests;

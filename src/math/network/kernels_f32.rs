@@ -1,0 +1,80 @@
+//! The kernels of float layers for a processor.
+
+use super::activation_f32::{self, FinishKernel};
+use super::depthwise_f32::{self, RunKernel};
+use super::elementwise_f32::{self, BinaryKernel};
+use super::floats::Portable;
+use super::gemm_f32::{self, TileKernel};
+use super::layout_f32::{self, NarrowKernel, WidenKernel};
+use super::norm_f32::{self, NormKernel, SoftmaxKernel};
+use super::pool_f32::{self, PoolKernel, SumKernel};
+use super::resize_f32::{self, BlendKernel, BlendRowKernel};
+
+/// A set of kernels compiled for the same instruction set.
+#[derive(Clone, Copy, Debug)]
+pub struct KernelsF32 {
+    /// The instruction set.
+    pub name: &'static str,
+    /// Products.
+    pub tile: TileKernel,
+    /// Depthwise convolutions.
+    pub depthwise: RunKernel,
+    /// Epilogues and activations.
+    pub finish: FinishKernel,
+    /// Operations of two operands.
+    pub binary: BinaryKernel,
+    /// Pooling under windows.
+    pub pool: PoolKernel,
+    /// Sums over pixels.
+    pub sum: SumKernel,
+    /// Softmax of rows.
+    pub softmax: SoftmaxKernel,
+    /// Normalisation of rows.
+    pub layer_norm: NormKernel,
+    /// Blends of two rows.
+    pub blend: BlendKernel,
+    /// Blends along a row.
+    pub blend_row: BlendRowKernel,
+    /// From f16.
+    pub widen: WidenKernel,
+    /// To f16.
+    pub narrow: NarrowKernel,
+}
+
+/// The portable set.
+pub static PORTABLE: KernelsF32 = KernelsF32 {
+    name: "portable",
+    tile: gemm_f32::PORTABLE,
+    depthwise: depthwise_f32::run_portable,
+    finish: activation_f32::finish::<Portable>,
+    binary: elementwise_f32::binary::<Portable>,
+    pool: pool_f32::pool::<Portable>,
+    sum: pool_f32::sum::<Portable>,
+    softmax: norm_f32::softmax::<Portable>,
+    layer_norm: norm_f32::layer_norm::<Portable>,
+    blend: resize_f32::blend::<Portable>,
+    blend_row: resize_f32::blend_row::<Portable>,
+    widen: layout_f32::widen::<Portable>,
+    narrow: layout_f32::narrow::<Portable>,
+};
+
+/// Every set that this processor runs, and the portable one.
+#[cfg(test)]
+pub(crate) fn every_set() -> impl Iterator<Item = &'static KernelsF32> {
+    #[cfg(target_arch = "x86_64")]
+    let vector = crate::math::arch::x86_64::network::kernels_f32::supported();
+    #[cfg(not(target_arch = "x86_64"))]
+    let vector = core::iter::empty();
+    vector.chain([&PORTABLE])
+}
+
+/// Values from -1 to 1 that look random.
+#[cfg(test)]
+pub(crate) fn noise(seed: u32, len: usize) -> std::vec::Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | L0 | [`status`], [`limits`] |
 //! | L1 | [`arena`], [`map`], [`spec`], [`trace`], [`math`] |
-//! | L2 | [`image`], [`head`], [`bundle`], [`spectral`] |
+//! | L2 | [`image`], [`classes`], [`head`], [`bundle`], [`plan`], [`spectral`] |
 //! | L3 | [`backbone`] |
 //! | L4 | [`segmenter`], `viz`, `metrics` |
 //! | L5 | `ffi`, `convert`, `train`, `cli` |
@@ -36,6 +36,7 @@ pub mod image;
 pub mod limits;
 pub mod map;
 pub mod math;
+pub mod plan;
 pub mod segmenter;
 pub mod spec;
 pub mod spectral;

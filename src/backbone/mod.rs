@@ -8,6 +8,7 @@ use crate::image::Target;
 use crate::map::Map;
 use crate::status::Result;
 
+pub mod plan;
 #[cfg(feature = "tract")]
 pub mod tract;
 

@@ -1,0 +1,29 @@
+//! Plans: networks compiled to a flat list of steps over one arena.
+//!
+//! A plan is bytes: tables of tensors and steps, and constants. [`Plan::new`] checks all of it once;
+//! [`Runner`] then runs it without allocation and without a possible failure. Plans are made on a
+//! workstation, which writes them with `encode`.
+
+mod check;
+#[cfg(feature = "std")]
+mod encode;
+mod fields;
+pub mod layout;
+mod operation;
+mod ops;
+mod reader;
+mod regions;
+mod run;
+mod step;
+mod tensor;
+
+#[cfg(feature = "std")]
+pub use encode::{Parts, encode};
+pub use ops::scratch_bytes;
+pub use reader::{Lifetime, Plan, Target};
+pub use run::Runner;
+pub use step::{
+    Activation, BinaryOp, Constant, CoordinateMode, Interpolation, MAX_CONSTANTS, MAX_INPUTS,
+    MatrixStrides, Nearest, Operation, Step, Window,
+};
+pub use tensor::{Element, NO_TENSOR, TAIL_BYTES, Tensor, TensorIndex};

@@ -1,0 +1,141 @@
+//! The interpreter.
+
+use super::ops::{self, Site, Work};
+use super::reader::Plan;
+use super::step::Step;
+use crate::math::network::kernels::NetworkKernels;
+use crate::status::{Error, Result, Status};
+use core::ops::Range;
+
+/// Multiply-accumulates, or values moved, that one piece of work is about.
+const PIECE_WORK: u64 = 1 << 20;
+
+/// Runs a plan, step after step, in an arena that the caller hands in each time.
+///
+/// No call allocates, recurses or can fail once [`Plan::new`] has taken the plan and the arena is
+/// long enough. Results do not depend on how a frame is cut into pieces.
+#[derive(Clone, Debug)]
+pub struct Runner<'a> {
+    plan: Plan<'a>,
+    kernels: NetworkKernels,
+    /// The step at work.
+    step: usize,
+    /// Its next row.
+    row: usize,
+}
+
+impl<'a> Runner<'a> {
+    /// With the fastest kernels of this processor.
+    pub fn new(plan: Plan<'a>) -> Runner<'a> {
+        Runner::with_kernels(plan, NetworkKernels::detect())
+    }
+
+    /// With other kernels.
+    pub fn with_kernels(plan: Plan<'a>, kernels: NetworkKernels) -> Runner<'a> {
+        Runner { plan, kernels, step: 0, row: 0 }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan<'a> {
+        &self.plan
+    }
+
+    /// The kernels.
+    pub fn kernels(&self) -> &NetworkKernels {
+        &self.kernels
+    }
+
+    /// The next step; the number of steps when all are done.
+    pub fn next_step(&self) -> usize {
+        self.step
+    }
+
+    /// Forgets a frame that was begun: the next call starts with the first step.
+    pub fn restart(&mut self) {
+        self.step = 0;
+        self.row = 0;
+    }
+
+    /// Runs all steps that are left; then the outputs lie in the arena, and the next call starts
+    /// anew.
+    ///
+    /// `arena` has [`Plan::arena_bytes`], starts at a multiple of 64, and holds the input before
+    /// the first step.
+    ///
+    /// # Errors
+    /// [`Status::ArenaTooSmall`], [`Status::ArenaAlignment`].
+    pub fn run(&mut self, arena: &mut [u8]) -> Result<()> {
+        let arena = self.checked(arena)?;
+        while self.step < self.plan.step_count() {
+            let (_, site) = self.site()?;
+            let rows = self.row..ops::rows(&site);
+            self.make(&site, arena, rows)?;
+            self.step += 1;
+            self.row = 0;
+        }
+        self.restart();
+        Ok(())
+    }
+
+    /// Runs at most `pieces` pieces of about equal work; `true` when all steps are done. A piece
+    /// is some rows of a step's output, or a whole step that cannot be cut.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub fn run_pieces(&mut self, arena: &mut [u8], pieces: usize) -> Result<bool> {
+        let arena = self.checked(arena)?;
+        for _ in 0..pieces {
+            let (step, site) = self.site()?;
+            let rows = ops::rows(&site);
+            let end = self.row.saturating_add(rows_of_piece(step.macs, &site, rows)).min(rows);
+            self.make(&site, arena, self.row..end)?;
+            self.row = end;
+            if end < rows {
+                continue;
+            }
+            self.row = 0;
+            self.step += 1;
+            if self.step >= self.plan.step_count() {
+                self.restart();
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The part of the arena that is used.
+    fn checked<'m>(&self, arena: &'m mut [u8]) -> Result<&'m mut [u8]> {
+        let misalignment = arena.as_ptr().addr() % crate::arena::ALIGN_BYTES;
+        if misalignment != 0 {
+            let error = Status::ArenaAlignment.about("arena of the plan");
+            return Err(error.numbers(misalignment as u64, 0));
+        }
+        let (found, want) = (arena.len(), self.plan.arena_bytes());
+        let too_small = Status::ArenaTooSmall.about("arena of the plan");
+        arena.get_mut(..want).ok_or(too_small.numbers(found as u64, want as u64))
+    }
+
+    fn site(&self) -> Result<(Step, Site<'a>)> {
+        let step = self.plan.step(self.step)?;
+        let site = Site::of(&self.plan, &step)?;
+        Ok((step, site))
+    }
+
+    fn make(&self, site: &Site<'_>, arena: &mut [u8], rows: Range<usize>) -> Result<()> {
+        let work = Work::new(site, arena, &self.kernels, rows);
+        let failed: Error =
+            Status::ModelRun.about("a step of the plan").at("step", self.step as u32);
+        work.and_then(|work| ops::run(site, work)).ok_or(failed)
+    }
+}
+
+/// Rows of a step that are about one piece of work, by what the plan says of its products and by
+/// the values that it reads or writes.
+fn rows_of_piece(macs: u64, site: &Site<'_>, rows: usize) -> usize {
+    let inputs = site.inputs.iter().flatten().map(|input| input.tensor.values());
+    let values = inputs.fold(site.output().values(), u64::max);
+    let work = macs.max(values);
+    let of_row = work.checked_div(rows as u64).unwrap_or(work).max(1);
+    let count = PIECE_WORK.checked_div(of_row).unwrap_or(1).max(1);
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,312 @@
+//! Plans made by hand, each with what its steps should compute.
+
+use crate::reference::Values;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zsseg::arena::ALIGN_BYTES;
+use zsseg::math::network::kernels::NetworkKernels;
+use zsseg::plan::{
+    Constant, Element, NO_TENSOR, Operation, Parts, Plan, Runner, Step, Target, Tensor,
+    TensorIndex, encode, scratch_bytes,
+};
+use zsseg::status::Result;
+
+/// What a step should compute from the values of its inputs.
+pub type Expected = Box<dyn Fn(&[Values]) -> Values>;
+
+/// A plan in the making.
+pub struct Builder {
+    pub tensors: Vec<Tensor>,
+    pub steps: Vec<Step>,
+    pub constants: Vec<u8>,
+    pub input: TensorIndex,
+    pub outputs: [TensorIndex; 2],
+    pub arena_bytes: u64,
+    pub expected: Vec<Expected>,
+}
+
+impl Builder {
+    /// A plan whose input has this shape.
+    pub fn new(input: Tensor) -> Builder {
+        let mut builder = Builder {
+            tensors: Vec::new(),
+            steps: Vec::new(),
+            constants: Vec::new(),
+            input: 0,
+            outputs: [NO_TENSOR; 2],
+            arena_bytes: 0,
+            expected: Vec::new(),
+        };
+        builder.tensor(input);
+        builder
+    }
+
+    /// Places a tensor behind all others.
+    pub fn tensor(&mut self, tensor: Tensor) -> TensorIndex {
+        let tensor = Tensor { offset_bytes: self.arena_bytes, ..tensor };
+        self.arena_bytes += tensor.footprint_bytes();
+        self.tensors.push(tensor);
+        self.tensors.len() as TensorIndex - 1
+    }
+
+    /// Channels of another tensor.
+    pub fn slice(&mut self, parent: TensorIndex, first: u32, channels: u32) -> TensorIndex {
+        let whole = self.tensors[usize::from(parent)];
+        let offset_bytes = whole.offset_bytes + u64::from(first) * whole.element.bytes();
+        self.tensors.push(Tensor { offset_bytes, channels, parent, ..whole });
+        self.tensors.len() as TensorIndex - 1
+    }
+
+    pub fn constant(&mut self, bytes: &[u8]) -> Constant {
+        let offset_bytes = self.constants.len() as u64;
+        self.constants.extend_from_slice(bytes);
+        self.constants.resize(self.constants.len().next_multiple_of(64), 0);
+        Constant { offset_bytes, len_bytes: bytes.len() as u64 }
+    }
+
+    /// Adds a step; working memory is placed as it wants it.
+    pub fn step(
+        &mut self,
+        operation: Operation,
+        inputs: &[TensorIndex],
+        output: TensorIndex,
+        constants: &[Constant],
+        expected: Expected,
+    ) -> TensorIndex {
+        let mut step = Step {
+            operation,
+            inputs: [NO_TENSOR; 3],
+            output,
+            scratch: NO_TENSOR,
+            constants: [Constant::default(); 5],
+            macs: 0,
+        };
+        step.inputs[..inputs.len()].copy_from_slice(inputs);
+        step.constants[..constants.len()].copy_from_slice(constants);
+        let of = |index: TensorIndex| self.tensors[usize::from(index)];
+        let tensors: Vec<Tensor> = inputs.iter().map(|index| of(*index)).collect();
+        let tensors = [tensors.first(), tensors.get(1), tensors.get(2)];
+        let bytes = scratch_bytes(Target::X86_64, &operation, tensors, &of(output));
+        if bytes > 0 {
+            step.scratch = self.tensor(u8_tensor([1, 1, bytes as u32], 1.0, 0));
+        }
+        self.steps.push(step);
+        self.expected.push(expected);
+        output
+    }
+
+    /// Names the output.
+    pub fn finish(mut self, output: TensorIndex) -> Builder {
+        self.outputs = [output, NO_TENSOR];
+        self
+    }
+
+    pub fn parts(&self) -> Parts<'_> {
+        Parts {
+            target: Target::X86_64,
+            arena_bytes: self.arena_bytes,
+            source_sha256: [7; 32],
+            tensors: &self.tensors,
+            steps: &self.steps,
+            input: self.input,
+            outputs: self.outputs,
+            constants: &self.constants,
+        }
+    }
+
+    pub fn encode(&self) -> Bytes {
+        Bytes::of(&encode(&self.parts()).unwrap())
+    }
+
+    /// Values of a tensor, given those that steps have written.
+    pub fn values(&self, known: &[Option<Values>], index: TensorIndex) -> Values {
+        if let Some(values) = &known[usize::from(index)] {
+            return values.clone();
+        }
+        let tensor = self.tensors[usize::from(index)];
+        let channel = |slice: &Tensor, whole: &Tensor| {
+            ((slice.offset_bytes - whole.offset_bytes) / slice.element.bytes()) as usize
+        };
+        let mut values = Values::zeros(&tensor);
+        if tensor.parent != NO_TENSOR {
+            let whole = &self.tensors[usize::from(tensor.parent)];
+            let all = self.values(known, tensor.parent);
+            values.fill(|y, x, c| all.at(y, x, c + channel(&tensor, whole)));
+            return values;
+        }
+        for (slice, known) in self.tensors.iter().zip(known) {
+            let Some(part) = known.as_ref().filter(|_| slice.parent == index) else { continue };
+            let first = channel(slice, &tensor);
+            let before = values.clone();
+            values.fill(|y, x, c| {
+                let inside = first..first + slice.channels as usize;
+                if inside.contains(&c) { part.at(y, x, c - first) } else { before.at(y, x, c) }
+            });
+        }
+        values
+    }
+
+    /// What the first output should be.
+    pub fn reference(&self, input: &Values) -> Values {
+        let mut known: Vec<Option<Values>> = vec![None; self.tensors.len()];
+        known[usize::from(self.input)] = Some(input.clone());
+        for (step, expected) in self.steps.iter().zip(&self.expected) {
+            let inputs = step.inputs.iter().filter(|index| **index != NO_TENSOR);
+            let inputs: Vec<Values> = inputs.map(|index| self.values(&known, *index)).collect();
+            known[usize::from(step.output)] = Some(expected(&inputs));
+        }
+        self.values(&known, self.outputs[0])
+    }
+}
+
+/// A dense U8 tensor.
+pub fn u8_tensor([height, width, channels]: [u32; 3], scale: f32, zero_point: u8) -> Tensor {
+    Tensor {
+        offset_bytes: 0,
+        height,
+        width,
+        channels,
+        pixel_stride: channels,
+        element: Element::U8,
+        scale,
+        zero_point,
+        parent: NO_TENSOR,
+    }
+}
+
+/// A dense F32 tensor.
+pub fn f32_tensor(shape: [u32; 3]) -> Tensor {
+    Tensor { element: Element::F32, ..u8_tensor(shape, 1.0, 0) }
+}
+
+/// Bytes at an address that is a multiple of 64.
+#[derive(Clone)]
+pub struct Bytes {
+    blocks: Vec<Block>,
+    len: usize,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C, align(64))]
+struct Block([u8; 64]);
+
+impl Bytes {
+    pub fn zeros(len: usize) -> Bytes {
+        assert_eq!(align_of::<Block>(), ALIGN_BYTES);
+        Bytes { blocks: vec![Block([0; 64]); len.div_ceil(64)], len }
+    }
+
+    pub fn of(bytes: &[u8]) -> Bytes {
+        let mut copy = Bytes::zeros(bytes.len());
+        copy.as_mut().copy_from_slice(bytes);
+        copy
+    }
+
+    pub fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.blocks.as_mut_bytes()[..self.len]
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.blocks.as_bytes()[..self.len]
+    }
+}
+
+/// An arena for a plan, with the input in it. Everything else holds noise.
+pub fn arena(plan: &Plan<'_>, input: &Values) -> Bytes {
+    let mut arena = Bytes::zeros(plan.arena_bytes());
+    for (index, byte) in arena.as_mut().iter_mut().enumerate() {
+        *byte = (index * 37 % 251) as u8;
+    }
+    let tensor = plan.tensor(plan.input()).unwrap();
+    input.write(&tensor, arena.as_mut());
+    arena
+}
+
+/// The first output after a whole run.
+pub fn run(runner: &mut Runner<'_>, input: &Values) -> Result<Values> {
+    let mut arena = arena(runner.plan(), input);
+    runner.run(arena.as_mut())?;
+    Ok(output(runner.plan(), &arena))
+}
+
+/// The first output in an arena.
+pub fn output(plan: &Plan<'_>, arena: &[u8]) -> Values {
+    let tensor = plan.tensor(plan.outputs().next().unwrap()).unwrap();
+    Values::read(&tensor, arena)
+}
+
+/// Numbers that look random.
+pub struct Noise(pub u64);
+
+impl Noise {
+    pub fn next(&mut self) -> u32 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+
+    pub fn below(&mut self, end: u32) -> u32 {
+        self.next() % end
+    }
+
+    /// From -1 to 1.
+    pub fn unit(&mut self) -> f32 {
+        self.next() as f32 / (1u32 << 30) as f32 - 1.0
+    }
+
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+
+    /// Values for a tensor.
+    pub fn values(&mut self, tensor: &Tensor) -> Values {
+        let mut values = Values::zeros(tensor);
+        match tensor.element {
+            Element::U8 => values.fill(|_, _, _| f64::from(self.next() as u8)),
+            Element::F32 => values.fill(|_, _, _| f64::from(self.unit())),
+        }
+        values
+    }
+}
+
+/// What the steps say, and what each set of kernels finds: in one go, and row by row with the same
+/// bits.
+fn compared(builder: &Builder) -> Vec<(Values, Values)> {
+    let mut steps = builder.steps.clone();
+    steps.iter_mut().for_each(|step| step.macs = u64::MAX);
+    let bytes = Bytes::of(&encode(&Parts { steps: &steps, ..builder.parts() }).unwrap());
+    let plan = Plan::new(&bytes).unwrap();
+    let input = Noise(99).values(&builder.tensors[0]);
+    let want = builder.reference(&input);
+    let compare = |kernels: NetworkKernels| {
+        let mut runner = Runner::with_kernels(plan, kernels);
+        let found = run(&mut runner, &input).unwrap();
+        let mut sliced = arena(&plan, &input);
+        while !runner.run_pieces(sliced.as_mut(), 1).unwrap() {}
+        assert_eq!(found, output(&plan, &sliced), "{} in pieces", kernels.name);
+        (want.clone(), found)
+    };
+    NetworkKernels::all().map(compare).collect()
+}
+
+/// All kernels compute exactly what the steps say.
+pub fn check_exactly(builder: &Builder) {
+    for (want, found) in compared(builder) {
+        assert_eq!(want, found);
+    }
+}
+
+/// All kernels compute what the steps say, but for rounding in f32.
+pub fn check_nearly(builder: &Builder) {
+    for (want, found) in compared(builder) {
+        assert_eq!(want.shape, found.shape);
+        let largest = want.data.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        assert!(largest > 1e-3, "nothing but {largest}");
+        for (want, found) in want.data.iter().zip(&found.data) {
+            assert!((want - found).abs() <= 1e-5 * largest, "{found} is not {want}");
+        }
+    }
+}

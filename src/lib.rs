@@ -8,7 +8,7 @@
 //! | L0 | [`status`], [`limits`] |
 //! | L1 | [`arena`], [`map`], [`spec`], [`trace`], [`math`] |
 //! | L2 | [`image`], [`classes`], [`head`], [`bundle`], [`plan`], [`spectral`] |
-//! | L3 | [`backbone`] |
+//! | L3 | `compile`, [`backbone`] |
 //! | L4 | [`segmenter`], `viz`, `metrics` |
 //! | L5 | `ffi`, `convert`, `train`, `cli` |
 //!
@@ -43,6 +43,8 @@ pub mod spectral;
 pub mod status;
 pub mod trace;
 
+#[cfg(feature = "std")]
+pub mod compile;
 #[cfg(feature = "std")]
 pub mod metrics;
 #[cfg(feature = "std")]

@@ -114,6 +114,26 @@ fn prepare(onnx: &[u8], options: &Options<'_>, wanted: &[&str]) -> Result<TypedM
     typed_model(&framework, &model.into_proto(), options)
 }
 
+/// The decluttered graph with its quantisations as the model has them.
+pub(super) fn lowering_model(onnx: &[u8], options: &Options<'_>) -> Result<TypedModel> {
+    check_options(options)?;
+    let framework = framework();
+    let mut model = guard::parse(&framework, onnx)?;
+    cut::cut(&mut model.graph, options, &wanted(options))?;
+    legalise::legalise(&mut model.graph)?;
+    guard::check(&framework, &model.graph)?;
+    let build = || -> TractResult<TypedModel> {
+        let mut model = framework.parse(&model.into_proto(), None)?.model;
+        let shape = input_shape(options);
+        model.set_input_fact(0, datum_type(options.input.element).fact(shape).into())?;
+        model.into_typed()?.into_decluttered()
+    };
+    let typed = build().map_err(|error| load_error(&error))?;
+    check_sizes(&typed)?;
+    check_outputs(&typed, options)?;
+    Ok(typed)
+}
+
 /// tract's ONNX front end with this library's quantisation operators in place of its own.
 pub(super) fn framework() -> Onnx {
     let mut framework = tract_onnx::onnx().with_ignore_output_types(true);
@@ -220,7 +240,7 @@ pub(super) fn tract_error(status: Status, what: &'static str, error: &TractError
 }
 
 /// `text` on one line, cut to [`MAX_TEXT_BYTES`].
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     let mut line = String::new();
     for character in text.split_whitespace().flat_map(|word| " ".chars().chain(word.chars())) {
         if line.len() + character.len_utf8() > MAX_TEXT_BYTES - 4 {

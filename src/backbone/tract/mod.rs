@@ -23,12 +23,14 @@ mod guard;
 mod integers;
 mod legalise;
 mod load;
+mod lower;
 mod quantize;
 mod requantize;
 mod resize;
 mod tap_shape;
 mod taps;
 
+pub use lower::lower;
 pub use tap_shape::PREFIX_TOKENS;
 pub use taps::TractTaps;
 

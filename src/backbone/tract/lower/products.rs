@@ -1,0 +1,309 @@
+//! Convolutions and matrix products.
+
+use super::Lowering;
+use super::place::{Placed, dims, with_units, without_units};
+use super::windows::Spatial;
+use crate::compile::graph::{Convolution, MatrixProduct, Op, Strides, ValueId, Window};
+use crate::plan::Activation;
+use std::vec;
+use std::vec::Vec;
+use tract_core::internal::*;
+use tract_core::ops::cnn::{Conv, KernelFormat};
+use tract_core::ops::einsum::EinSum;
+
+impl Lowering<'_> {
+    pub(super) fn product(&mut self, node: &TypedNode) -> TractResult<Option<Placed>> {
+        if let Some(op) = node.op_as::<Conv>() {
+            return self.convolution(node, op).map(Some);
+        }
+        if let Some(op) = node.op_as::<EinSum>() {
+            return self.einsum(node, op).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn convolution(&mut self, node: &TypedNode, op: &Conv) -> TractResult<Placed> {
+        ensure!(op.q_params.is_none(), "it computes in tract's own quantisation");
+        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
+        let spatial = Spatial::of(&op.pool_spec, &from)?;
+        let x = self.input(node, 0)?;
+        let x = self.aligned(&x, &spatial.order, &from)?;
+        let weights = self.filters(node, op)?;
+        let channels = op.pool_spec.output_channels;
+        let bias = self.input(node, 2)?;
+        let bias = self.elements(&bias).context("the bias is not a constant")?;
+        let bias = match bias.len() {
+            1 => vec![bias[0]; channels],
+            len => {
+                ensure!(len == channels, "the bias has another length than the output's channels");
+                bias.to_vec()
+            }
+        };
+        let convolution = Convolution {
+            window: spatial.window,
+            groups: op.group,
+            input: spatial.sides(&from),
+            output: spatial.sides(&to),
+            weights,
+            bias,
+            activation: Activation::None,
+            slopes: Vec::new(),
+            inner: None,
+            residual_after_activation: false,
+            table: None,
+        };
+        let value = self.graph.add_node(
+            &node.name,
+            Op::Convolution(convolution),
+            vec![x],
+            dims(&spatial.order, &to),
+        );
+        Ok(Placed::new(value, &spatial.order, &to))
+    }
+
+    /// Output channel x row x column x input channel of the group.
+    fn filters(&mut self, node: &TypedNode, op: &Conv) -> TractResult<Arc<Vec<f32>>> {
+        let placed = self.input(node, 1)?;
+        let shape = self.input_shape(node, 1)?;
+        let rank = shape.len();
+        ensure!(rank == 3 || rank == 4, "it has {} axes in space", rank - 2);
+        let order: Vec<usize> = match op.kernel_fmt {
+            KernelFormat::OIHW => [&[0], &Vec::from_iter(2..rank)[..], &[1]].concat(),
+            KernelFormat::HWIO => {
+                [&[rank - 1], &Vec::from_iter(0..rank - 2)[..], &[rank - 2]].concat()
+            }
+            KernelFormat::OHWI => (0..rank).collect(),
+        };
+        ensure!(op.kernel_fmt == KernelFormat::OIHW || op.group == 1, "its groups lie otherwise");
+        self.ordered_elements(&placed, &order, &shape)
+    }
+
+    fn einsum(&mut self, node: &TypedNode, op: &EinSum) -> TractResult<Placed> {
+        ensure!(op.q_params.is_none() && node.inputs.len() == 2, "it is not a product of two");
+        let roles = Roles::of(self, node, op)?;
+        let constant =
+            |index| -> TractResult<bool> { Ok(self.elements(&self.input(node, index)?).is_some()) };
+        match (constant(0)?, constant(1)?) {
+            (false, true) => self.constant_product(node, &roles),
+            (true, false) => self.constant_product(node, &roles.swapped()),
+            _ => self.dynamic_product(node, &roles),
+        }
+    }
+
+    /// Activation times constant matrix: a 1x1 convolution.
+    fn constant_product(&mut self, node: &TypedNode, roles: &Roles) -> TractResult<Placed> {
+        ensure!(roles.batch.is_empty(), "the constant has an axis of the activation's rows");
+        let (x, matrix) = (self.input(node, roles.inputs[0])?, self.input(node, roles.inputs[1])?);
+        let from = self.input_shape(node, roles.inputs[0])?;
+        let to = self.output_shape(node)?;
+        let (rows, sums) = roles.left_order(&x)?;
+        let left = with_units(&[&rows[..], &sums].concat(), &from);
+        let value = self.aligned(&x, &left, &from)?;
+        let matrix_shape = self.input_shape(node, roles.inputs[1])?;
+        let matrix_order: Vec<usize> = {
+            let columns = roles.columns.iter().map(|axis| axis.right);
+            let sums = sums
+                .iter()
+                .map(|left| roles.right_of_sum(*left))
+                .collect::<TractResult<Vec<_>>>()?;
+            with_units(&columns.chain(sums).collect::<Vec<_>>(), &matrix_shape)
+        };
+        let weights = self.ordered_elements(&matrix, &matrix_order, &matrix_shape)?;
+        let output_rows =
+            rows.iter().map(|left| roles.output_of_row(*left)).collect::<TractResult<Vec<_>>>()?;
+        let columns: Vec<usize> = roles.columns.iter().map(|axis| axis.output).collect();
+        let order = with_units(&[&output_rows[..], &columns].concat(), &to);
+        let count =
+            |axes: &[usize], shape: &[usize]| axes.iter().map(|&axis| shape[axis]).product();
+        let (height, width) = match &*rows {
+            [height, width] => (from[*height], from[*width]),
+            rows => (1, count(rows, &from)),
+        };
+        let channels: usize = count(&columns, &to);
+        let convolution = Convolution {
+            window: Window::POINT,
+            groups: 1,
+            input: [height, width, count(&sums, &from)],
+            output: [height, width, channels],
+            weights,
+            bias: vec![0.0; channels],
+            activation: Activation::None,
+            slopes: Vec::new(),
+            inner: None,
+            residual_after_activation: false,
+            table: None,
+        };
+        let op = Op::Convolution(convolution);
+        let value = self.graph.add_node(&node.name, op, vec![value], dims(&order, &to));
+        Ok(Placed::new(value, &order, &to))
+    }
+
+    /// Product of two activations, once per index of the axes that both have.
+    fn dynamic_product(&mut self, node: &TypedNode, roles: &Roles) -> TractResult<Placed> {
+        let (left, right) =
+            (self.input(node, roles.inputs[0])?, self.input(node, roles.inputs[1])?);
+        let left_shape = self.input_shape(node, roles.inputs[0])?;
+        let right_shape = self.input_shape(node, roles.inputs[1])?;
+        let to = self.output_shape(node)?;
+        let one = |axes: &[Linked]| -> TractResult<Option<Linked>> {
+            ensure!(axes.len() <= 1, "it has more than one axis of a kind");
+            Ok(axes.first().copied())
+        };
+        let (batch, sum) = (one(&roles.batch)?, one(&roles.sums)?);
+        let (row, column) = (one(&roles.rows)?, one(&roles.columns)?);
+        let left_value = self.dense(&left, &left_shape)?;
+        let right_value = self.dense(&right, &right_shape)?;
+        let stride = |placed: &Placed, shape: &[usize], axis: Option<usize>| match axis {
+            Some(axis) => stride_of(&placed.order, shape, axis),
+            None => 1,
+        };
+        let axes = |from: [Option<Linked>; 3]| from;
+        let [batch_axis, row_axis, column_axis] = axes([batch, row, column]);
+        // Sums along the innermost axis of the right operand give scores, which a softmax reads
+        // head after head; otherwise tokens stay together.
+        let scores = sum.is_some_and(|sum| right.order.last() == Some(&sum.right));
+        let output_axis = |axis: Option<Linked>| axis.map(|axis| axis.output);
+        let sequence = match scores {
+            true => [output_axis(batch_axis), output_axis(row_axis), output_axis(column_axis)],
+            false => [output_axis(row_axis), output_axis(batch_axis), output_axis(column_axis)],
+        };
+        let order: Vec<usize> = sequence.into_iter().flatten().collect();
+        let order = without_units(&order, &to);
+        let size =
+            |axis: Option<Linked>, shape: &[usize]| axis.map_or(1, |axis| shape[axis.output]);
+        let product = MatrixProduct {
+            batch: size(batch_axis, &to),
+            rows: size(row_axis, &to),
+            columns: size(column_axis, &to),
+            depth: sum.map_or(1, |sum| left_shape[sum.left]),
+            left: Strides {
+                batch: stride(&left, &left_shape, batch_axis.map(|axis| axis.left)),
+                row: stride(&left, &left_shape, row_axis.map(|axis| axis.left)),
+                column: stride(&left, &left_shape, sum.map(|axis| axis.left)),
+            },
+            right: Strides {
+                batch: stride(&right, &right_shape, batch_axis.map(|axis| axis.right)),
+                row: stride(&right, &right_shape, sum.map(|axis| axis.right)),
+                column: stride(&right, &right_shape, column_axis.map(|axis| axis.right)),
+            },
+            output: Strides {
+                batch: batch_axis.map_or(1, |axis| stride_of(&order, &to, axis.output)),
+                row: row_axis.map_or(1, |axis| stride_of(&order, &to, axis.output)),
+                column: column_axis.map_or(1, |axis| stride_of(&order, &to, axis.output)),
+            },
+            factor: 1.0,
+        };
+        let full = with_units(&order, &to);
+        let inputs = vec![left_value, right_value];
+        let value =
+            self.graph.add_node(&node.name, Op::MatrixProduct(product), inputs, dims(&full, &to));
+        Ok(Placed { value, order })
+    }
+
+    /// The tensor with the dims of its order in memory.
+    fn dense(&mut self, placed: &Placed, shape: &[usize]) -> TractResult<ValueId> {
+        let order = with_units(&placed.order, shape);
+        self.aligned(placed, &order, shape)
+    }
+}
+
+/// Elements between neighbours along `axis` of a dense tensor.
+fn stride_of(order: &[usize], shape: &[usize], axis: usize) -> usize {
+    let after = order.iter().skip_while(|&&other| other != axis).skip(1);
+    after.map(|&axis| shape[axis]).product()
+}
+
+/// One axis of an einsum, where it occurs.
+#[derive(Clone, Copy, Debug)]
+struct Linked {
+    left: usize,
+    right: usize,
+    output: usize,
+}
+
+/// In place of the position of an axis that a tensor has not.
+const ABSENT: usize = usize::MAX;
+
+/// The axes of an einsum that are longer than 1, by their role.
+#[derive(Clone, Debug)]
+struct Roles {
+    /// Which operand is on the left.
+    inputs: [usize; 2],
+    /// In both operands and the output.
+    batch: Vec<Linked>,
+    /// In the left operand and the output.
+    rows: Vec<Linked>,
+    /// In the right operand and the output.
+    columns: Vec<Linked>,
+    /// In both operands only.
+    sums: Vec<Linked>,
+}
+
+impl Roles {
+    fn of(lowering: &Lowering<'_>, node: &TypedNode, op: &EinSum) -> TractResult<Roles> {
+        let shapes = [lowering.input_shape(node, 0)?, lowering.input_shape(node, 1)?];
+        let to = lowering.output_shape(node)?;
+        let mut roles = Roles {
+            inputs: [0, 1],
+            batch: Vec::new(),
+            rows: Vec::new(),
+            columns: Vec::new(),
+            sums: Vec::new(),
+        };
+        for axis in op.axes.iter_all_axes() {
+            let position = |places: &[usize], shape: &[usize]| match places {
+                [] => Ok(ABSENT),
+                [place] if shape[*place] == 1 => Ok(ABSENT),
+                [place] => Ok(*place),
+                _ => bail!("an axis occurs twice"),
+            };
+            let linked = Linked {
+                left: position(&axis.inputs[0], &shapes[0])?,
+                right: position(&axis.inputs[1], &shapes[1])?,
+                output: position(&axis.outputs[0], &to)?,
+            };
+            match (linked.left != ABSENT, linked.right != ABSENT, linked.output != ABSENT) {
+                (true, true, true) => roles.batch.push(linked),
+                (true, false, true) => roles.rows.push(linked),
+                (false, true, true) => roles.columns.push(linked),
+                (true, true, false) => roles.sums.push(linked),
+                (false, false, false) => {}
+                _ => bail!("it sums over an axis of one operand"),
+            }
+        }
+        Ok(roles)
+    }
+
+    fn swapped(&self) -> Roles {
+        let swap = |axes: &[Linked]| -> Vec<Linked> {
+            let swap =
+                |axis: &Linked| Linked { left: axis.right, right: axis.left, output: axis.output };
+            axes.iter().map(swap).collect()
+        };
+        Roles {
+            inputs: [self.inputs[1], self.inputs[0]],
+            batch: swap(&self.batch),
+            rows: swap(&self.columns),
+            columns: swap(&self.rows),
+            sums: swap(&self.sums),
+        }
+    }
+
+    /// The left operand's rows and summed axes, each in the order that they have in memory.
+    fn left_order(&self, placed: &Placed) -> TractResult<(Vec<usize>, Vec<usize>)> {
+        let is_row = |axis: &usize| self.rows.iter().any(|row| row.left == *axis);
+        let (rows, sums): (Vec<usize>, Vec<usize>) = placed.order.iter().copied().partition(is_row);
+        ensure!(sums.len() == self.sums.len(), "an axis of the left operand has no role");
+        Ok((rows, sums))
+    }
+
+    fn right_of_sum(&self, left: usize) -> TractResult<usize> {
+        let sum = self.sums.iter().find(|sum| sum.left == left);
+        Ok(sum.context("a summed axis is missing")?.right)
+    }
+
+    fn output_of_row(&self, left: usize) -> TractResult<usize> {
+        let row = self.rows.iter().find(|row| row.left == left);
+        Ok(row.context("an axis of rows is missing")?.output)
+    }
+}

@@ -1,0 +1,136 @@
+//! Pools and resizing: operators of the two axes in space.
+
+use super::Lowering;
+use super::place::{Placed, dims};
+use crate::compile::graph::{Op, Window};
+use crate::plan::{CoordinateMode, Interpolation, Nearest};
+use std::vec;
+use std::vec::Vec;
+use tract_core::internal::*;
+use tract_core::ops::cnn::{MaxPool, PoolSpec, SumPool};
+use tract_core::ops::nn::DataFormat;
+use tract_core::ops::nn::resize::{
+    CoordTransformer, Interpolator, Nearest as TractNearest, Resize,
+};
+
+/// The axes of a picture and a window over it.
+pub(super) struct Spatial {
+    /// tract's axes in memory order: batch if there is one, rows if there are any, columns, channels.
+    pub(super) order: Vec<usize>,
+    /// The window, padding included.
+    pub(super) window: Window,
+}
+
+impl Spatial {
+    pub(super) fn of(pool: &PoolSpec, shape: &[usize]) -> TractResult<Spatial> {
+        let data = pool.data_format.shape(TVec::from_slice(shape))?;
+        let space: Vec<usize> = data.hw_axes().collect();
+        ensure!(matches!(space.len(), 1 | 2), "it has {} axes in space", space.len());
+        let batch = match pool.data_format {
+            DataFormat::NCHW | DataFormat::NHWC => {
+                ensure!(shape[0] == 1, "more than one picture at a time");
+                vec![0]
+            }
+            DataFormat::CHW | DataFormat::HWC => vec![],
+        };
+        let order = [&batch[..], &space, &[data.c_axis()]].concat();
+        let sides: Vec<usize> = space.iter().map(|&axis| shape[axis]).collect();
+        let padding = pool.computed_padding(&sides);
+        let pair = |of: &dyn Fn(usize) -> usize, absent: usize| match space.len() {
+            1 => [absent, of(0)],
+            _ => [of(0), of(1)],
+        };
+        let window = Window {
+            kernel: pair(&|axis| pool.kernel_shape[axis], 1),
+            stride: pair(&|axis| pool.stride(axis), 1),
+            dilation: pair(&|axis| pool.dilation(axis), 1),
+            pad_before: pair(&|axis| padding[axis].pad_before, 0),
+            pad_after: pair(&|axis| padding[axis].pad_after, 0),
+        };
+        Ok(Spatial { order, window })
+    }
+
+    /// Rows, columns and channels of a tensor whose axes these are.
+    pub(super) fn sides(&self, shape: &[usize]) -> [usize; 3] {
+        let dims = dims(&self.order, shape);
+        let from_end = |back: usize| dims.len().checked_sub(back).map_or(1, |at| dims[at]);
+        let has_rows =
+            self.order.len() == shape.len() && shape.len() - usize::from(shape.len() == 4) == 3;
+        [if has_rows { from_end(3) } else { 1 }, from_end(2), from_end(1)]
+    }
+}
+
+impl Lowering<'_> {
+    pub(super) fn window(&mut self, node: &TypedNode) -> TractResult<Option<Placed>> {
+        if let Some(op) = node.op_as::<MaxPool>() {
+            ensure!(op.with_index_outputs.is_none(), "it returns places");
+            return self.pool(node, &op.pool_spec, Op::MaxPool).map(Some);
+        }
+        if let Some(op) = node.op_as::<SumPool>() {
+            ensure!(op.normalize, "it sums without dividing");
+            let count_include_pad = op.count_include_pad;
+            let pool = |window| Op::AveragePool { window, count_include_pad };
+            return self.pool(node, &op.pool_spec, pool).map(Some);
+        }
+        if let Some(op) = node.op_as::<Resize>() {
+            return self.resize(node, op).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn pool(
+        &mut self,
+        node: &TypedNode,
+        pool: &PoolSpec,
+        op: impl FnOnce(Window) -> Op,
+    ) -> TractResult<Placed> {
+        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
+        let spatial = Spatial::of(pool, &from)?;
+        let x = self.input(node, 0)?;
+        let x = self.aligned(&x, &spatial.order, &from)?;
+        let value =
+            self.graph.add_node(&node.name, op(spatial.window), vec![x], dims(&spatial.order, &to));
+        Ok(self.like_input(Placed::new(value, &spatial.order, &to), x))
+    }
+
+    fn resize(&mut self, node: &TypedNode, op: &Resize) -> TractResult<Placed> {
+        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
+        ensure!(
+            from.len() == 4 && from[0] == 1 && from[1] == to[1],
+            "it resizes other axes than two"
+        );
+        let coordinates = match op.coord_transformer {
+            CoordTransformer::HalfPixel => CoordinateMode::HalfPixel,
+            CoordTransformer::AlignCorners => CoordinateMode::AlignCorners,
+            CoordTransformer::Asymmetric => CoordinateMode::Asymmetric,
+            CoordTransformer::PytorchHalfPixel => CoordinateMode::PytorchHalfPixel,
+            ref other => bail!("coordinates by \"{}\"", other.as_str()),
+        };
+        let interpolation = match (&op.interpolator, &op.nearest) {
+            (Interpolator::Linear, _) => Interpolation::Bilinear,
+            (Interpolator::Nearest, TractNearest::Floor) => Interpolation::Nearest(Nearest::Floor),
+            (Interpolator::Nearest, TractNearest::RoundPreferCeil) => {
+                Interpolation::Nearest(Nearest::RoundPreferCeil)
+            }
+            (Interpolator::Cubic, _) => bail!("cubic interpolation"),
+        };
+        let scales = match op.optional_scales_input.and_then(|index| node.inputs.get(index)) {
+            Some(outlet) => self.model.outlet_fact(*outlet)?.konst.clone(),
+            None => None,
+        };
+        let scale = |axis: usize| -> TractResult<f32> {
+            match scales.as_ref().filter(|scales| scales.len() == from.len()) {
+                Some(scales) => {
+                    Ok(scales.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?[axis])
+                }
+                None => Ok(to[axis] as f32 / from[axis] as f32),
+            }
+        };
+        let order = [0, 2, 3, 1];
+        let x = self.input(node, 0)?;
+        let x = self.aligned(&x, &order, &from)?;
+        let op = Op::Resize { interpolation, coordinates, scale: [scale(2)?, scale(3)?] };
+        let value = self.graph.add_node(&node.name, op, vec![x], dims(&order, &to));
+        Ok(self.like_input(Placed::new(value, &order, &to), x))
+    }
+}

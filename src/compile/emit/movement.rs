@@ -1,0 +1,209 @@
+//! Nodes that move values: most become another way to see the same memory.
+
+use super::super::graph::{Node, Op, ValueId};
+use super::super::quantized::round_to;
+use super::{Emitter, canonical, unsupported};
+use crate::plan::{NO_TENSOR, Operation};
+use crate::status::{Result, Status};
+use std::vec::Vec;
+
+impl Emitter<'_> {
+    /// Finds values that can be written where a concatenation wants them.
+    pub(super) fn plan_slices(&mut self) {
+        let writers = self.graph.writers();
+        for node in &self.graph.nodes {
+            let Op::Concat { dim } = node.op else { continue };
+            let whole = self.graph.value(node.output);
+            if dim + 1 != whole.dims.len() || self.slices.contains_key(&node.output) {
+                continue;
+            }
+            let mut first = 0;
+            for &id in &node.inputs {
+                let value = self.graph.value(id);
+                let made = writers[id.0].map(|at| &self.graph.nodes[at].op);
+                let moves =
+                    matches!(made, None | Some(Op::Reshape | Op::Slice { .. } | Op::Concat { .. }));
+                let is_output = self.graph.outputs.contains(&id);
+                let same = value.quantization == whole.quantization;
+                let free = !self.slices.contains_key(&id) && !self.meets(id, node.output, &writers);
+                if !moves && !is_output && same && free {
+                    self.slices.insert(id, (node.output, first));
+                }
+                first += value.dims[dim];
+            }
+        }
+    }
+
+    /// Whether `id` is made from, or into, a value that is written into `whole` already: a step
+    /// may not read and write the same tensor.
+    fn meets(&self, id: ValueId, whole: ValueId, writers: &[Option<usize>]) -> bool {
+        let reads = |from: ValueId, what: ValueId| {
+            let node = writers[from.0].map(|at| &self.graph.nodes[at]);
+            node.is_some_and(|node| {
+                node.inputs.iter().any(|&input| self.graph.before_reshapes(input) == what)
+            })
+        };
+        let others = self.slices.iter().filter(|(_, (other, _))| *other == whole);
+        others.into_iter().any(|(&other, _)| reads(id, other) || reads(other, id))
+    }
+
+    /// The shape under which a concatenation puts its inputs side by side.
+    pub(super) fn concat_shape(&self, id: ValueId) -> [usize; 3] {
+        let dims = &self.graph.value(id).dims;
+        let node = self.graph.nodes.iter().find(|node| node.output == id);
+        match node.map(|node| &node.op) {
+            Some(Op::Concat { dim }) => flattened(dims, *dim),
+            _ => canonical(dims),
+        }
+    }
+
+    pub(super) fn concat(&mut self, node: &Node, dim: usize) -> Result<()> {
+        let whole = self.whole(node.output)?;
+        let mut first = 0;
+        for &id in &node.inputs {
+            let value = self.graph.value(id);
+            let shape = flattened(&value.dims, dim);
+            let start = first;
+            first += shape[2];
+            if self.slices.get(&id) == Some(&(node.output, start)) {
+                continue;
+            }
+            let source = self.shaped(id, shape)?;
+            let target = self.slice_of(whole, start, shape, self.quantization(node.output))?;
+            let table = match (value.quantization, self.quantization(node.output)) {
+                (Some(from), Some(to)) if from != to => {
+                    let entry = |q: u8| {
+                        round_to((f32::from(q) - f32::from(from.zero_point)) * from.scale, to)
+                    };
+                    let table: Vec<u8> = (0..=255).map(entry).collect();
+                    self.constants.add(&table)
+                }
+                _ => Default::default(),
+            };
+            self.step(Operation::Copy, &[source], target, &[table], 0)?;
+        }
+        Ok(())
+    }
+
+    /// The same tensor; what needs the new shape asks for it.
+    pub(super) fn reshape(&mut self, node: &Node) -> Result<()> {
+        let index = self.read(node.inputs[0])?;
+        self.of[node.output.0] = Some(index);
+        Ok(())
+    }
+
+    pub(super) fn transpose(&mut self, node: &Node, order: &[usize]) -> Result<()> {
+        let dims = &self.graph.value(node.inputs[0]).dims;
+        let (sides, order) = merged(dims, order);
+        let pad =
+            3usize.checked_sub(sides.len()).ok_or(unsupported("transposition of four axes"))?;
+        let mut shape = [1; 3];
+        shape[pad..].copy_from_slice(&sides);
+        let mut axes = [0u8, 1, 2];
+        for (place, from) in order.iter().enumerate() {
+            axes[pad + place] = (pad + from) as u8;
+        }
+        let input = self.shaped(node.inputs[0], shape)?;
+        let to = axes.map(|axis| shape[usize::from(axis)]);
+        let output = self.activation(node.output, to)?;
+        self.step(Operation::Transpose { axes }, &[input], output, &[], 0)
+    }
+
+    pub(super) fn slice(&mut self, node: &Node, start: &[usize], stride: &[usize]) -> Result<()> {
+        let from = self.graph.value(node.inputs[0]).dims.clone();
+        let to = self.graph.value(node.output).dims.clone();
+        let cut: Vec<usize> =
+            (0..from.len()).filter(|&dim| from[dim] != to[dim] || start[dim] != 0).collect();
+        if let ([dim], false) = (&cut[..], cut.iter().any(|&dim| stride[dim] != 1)) {
+            let shape = flattened(&to, *dim);
+            let whole = flattened(&from, *dim);
+            let source = self.read(node.inputs[0])?;
+            let source_shape = self.shape(source);
+            let is_row = source_shape[2] == whole[2]
+                && source_shape[0] * source_shape[1] == whole[0] * whole[1];
+            if is_row
+                && self.at(source).parent == NO_TENSOR
+                && !self.slices.contains_key(&node.output)
+            {
+                let inner = whole[2] / from[*dim];
+                let shape = [source_shape[0], source_shape[1], shape[2]];
+                let quantization = self.quantization(node.output);
+                let view = self.slice_of(source, start[*dim] * inner, shape, quantization)?;
+                self.of[node.output.0] = Some(view);
+                return Ok(());
+            }
+        }
+        let number =
+            |value: usize| u32::try_from(value).map_err(|_| Status::LimitExceeded.about("slice"));
+        let short =
+            |value: usize| u16::try_from(value).map_err(|_| Status::LimitExceeded.about("slice"));
+        let rank = from.len();
+        let leads = rank.saturating_sub(3);
+        if cut.iter().any(|&dim| dim < leads) {
+            return Err(unsupported("slice of an outer axis"));
+        }
+        let part = |values: &[usize], back: usize, absent: usize| {
+            rank.checked_sub(back).map_or(absent, |at| values[at])
+        };
+        if part(stride, 1, 1) != 1 {
+            return Err(unsupported("slice of every other channel"));
+        }
+        let operation = Operation::Slice {
+            stride_y: short(part(stride, 3, 1))?,
+            stride_x: short(part(stride, 2, 1))?,
+            offset_y: number(part(start, 3, 0))?,
+            offset_x: number(part(start, 2, 0))?,
+            offset_c: number(part(start, 1, 0))?,
+        };
+        let (from, to) = (canonical(&from), canonical(&to));
+        let input = self.shaped(node.inputs[0], from)?;
+        let output = self.activation(node.output, to)?;
+        self.step(operation, &[input], output, &[], 0)
+    }
+
+    pub(super) fn pad(&mut self, node: &Node, before: &[usize], value: f32) -> Result<()> {
+        let (from, to) = (self.graph.value(node.inputs[0]), self.graph.value(node.output));
+        let rank = from.dims.len();
+        let outside = |dim: usize| dim + 3 < rank || dim + 1 == rank;
+        if (0..rank).any(|dim| outside(dim) && from.dims[dim] != to.dims[dim]) {
+            return Err(unsupported("padding of channels"));
+        }
+        let value = match from.quantization {
+            Some(grid) => f32::from(round_to(value, grid)),
+            None => value,
+        };
+        let number = |back: usize| {
+            let value = rank.checked_sub(back).map_or(0, |at| before[at]);
+            u32::try_from(value).map_err(|_| Status::LimitExceeded.about("padding"))
+        };
+        let operation = Operation::Pad { top: number(3)?, left: number(2)?, value };
+        self.spatial(node, operation)
+    }
+}
+
+/// One row with all dims from `dim` on as channels, one pixel for each index before.
+fn flattened(dims: &[usize], dim: usize) -> [usize; 3] {
+    if dim + 1 == dims.len() {
+        return canonical(dims);
+    }
+    [1, dims[..dim].iter().product(), dims[dim..].iter().product()]
+}
+
+/// Dims without those of length 1, neighbours that stay neighbours taken together, and their order.
+fn merged(dims: &[usize], order: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let order: Vec<usize> = order.iter().copied().filter(|&dim| dims[dim] != 1).collect();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for &dim in &order {
+        let follows = |last: usize| last < dim && (last + 1..dim).all(|between| dims[between] == 1);
+        match groups.last_mut() {
+            Some(group) if group.last().is_some_and(|&last| follows(last)) => group.push(dim),
+            _ => groups.push(std::vec![dim]),
+        }
+    }
+    let mut sorted: Vec<usize> = (0..groups.len()).collect();
+    sorted.sort_by_key(|&group| groups[group][0]);
+    let side = |group: &Vec<usize>| group.iter().map(|&dim| dims[dim]).product();
+    let sides = sorted.iter().map(|&group| side(&groups[group])).collect();
+    let place = |group: usize| sorted.iter().position(|&other| other == group).unwrap_or(group);
+    (sides, (0..groups.len()).map(place).collect())
+}

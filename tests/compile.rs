@@ -1,0 +1,220 @@
+//! Networks compiled to plans: the same numbers as ONNX Runtime's and the tract engine's.
+
+#![cfg(feature = "tract")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use zsseg::backbone::Backbone;
+use zsseg::backbone::tract::{Options, TractBackbone, lower};
+use zsseg::bundle::Bundle;
+use zsseg::compile::compile;
+use zsseg::compile::graph::{Graph, Op};
+use zsseg::image::Target as InputTarget;
+use zsseg::map::Layout;
+use zsseg::math::network::kernels::NetworkKernels;
+use zsseg::plan::{Element, Plan, Runner, Target};
+use zsseg::spec::{Input, InputType, Precision};
+use zsseg::status::Status;
+
+const SIDE: u32 = 16;
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models")
+}
+
+fn read(name: &str) -> Vec<u8> {
+    fs::read(models().join(name)).unwrap()
+}
+
+fn floats(name: &str) -> Vec<f32> {
+    let bytes = read(name);
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+}
+
+fn options<'a>(output_name: &'a str, channels: u32, height: u32, width: u32) -> Options<'a> {
+    let input = Input { width: SIDE, height: SIDE, layout: Layout::Chw, element: InputType::F32 };
+    Options {
+        input,
+        input_name: "image",
+        output_name,
+        channels,
+        grid_height: height,
+        grid_width: width,
+        output_layout: Layout::Chw,
+        second: None,
+        precision: Precision::AsModel,
+        threads: 1,
+    }
+}
+
+/// Bytes at a multiple of 64.
+struct Arena {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Arena {
+    fn new(len: usize) -> Arena {
+        let bytes = vec![0xA5; len + 64];
+        let start = bytes.as_ptr().align_offset(64);
+        Arena { bytes, start, len }
+    }
+
+    fn get(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.start + self.len]
+    }
+}
+
+/// The output, channels last, of a plan for a picture of f32, channels last.
+fn run(plan_bytes: &[u8], kernels: NetworkKernels, picture: &[f32]) -> Vec<f32> {
+    let plan = Plan::new(plan_bytes).unwrap();
+    let mut arena = Arena::new(plan.arena_bytes());
+    let input = plan.tensor(plan.input()).unwrap();
+    assert_eq!((input.element, input.values()), (Element::F32, picture.len() as u64));
+    let output = plan.tensor(plan.outputs().next().unwrap()).unwrap();
+    assert_eq!(output.element, Element::F32);
+    let places = arena.get()[input.offset_bytes as usize..].chunks_exact_mut(4);
+    for (place, value) in places.zip(picture) {
+        place.copy_from_slice(&value.to_le_bytes());
+    }
+    Runner::with_kernels(plan, kernels).run(arena.get()).unwrap();
+    let start = output.offset_bytes as usize;
+    let pixels = arena.get()[start..start + output.extent_bytes() as usize]
+        .chunks(output.pixel_stride as usize * 4);
+    let floats = pixels.flat_map(|pixel| pixel[..output.channels as usize * 4].chunks_exact(4));
+    floats.map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
+}
+
+/// From channels x pixels to pixels x channels.
+fn channels_last(planes: &[f32], channels: usize) -> Vec<f32> {
+    let pixels = planes.len() / channels;
+    let pixel = |pixel: usize| (0..channels).map(move |c| planes[c * pixels + pixel]);
+    (0..pixels).flat_map(pixel).collect()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn plan_of(onnx: &[u8], options: &Options<'_>) -> Vec<u8> {
+    let graph = lower(onnx, options).unwrap_or_else(|error| panic!("{error}"));
+    compile(graph, Target::X86_64, [0; 32]).unwrap_or_else(|error| panic!("{error}")).bytes
+}
+
+fn tract(onnx: &[u8], options: &Options<'_>, planes: &[f32]) -> Vec<f32> {
+    let mut backbone = TractBackbone::load(onnx, options).unwrap();
+    let InputTarget::F32(target) = backbone.input().unwrap() else { panic!("not a float input") };
+    target.copy_from_slice(planes);
+    backbone.run().unwrap();
+    backbone.output().unwrap().data().to_vec()
+}
+
+#[test]
+fn every_form_agrees_with_onnxruntime_on_every_processor() {
+    let picture = channels_last(&floats("image.input"), 3);
+    let cases = String::from_utf8(read("cases.txt")).unwrap();
+    for line in cases.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [channels, height, width] = [2, 3, 4].map(|at| words[at].parse::<u32>().unwrap());
+        let tolerance: f32 = words[5].parse().unwrap();
+        let stem = words[0];
+        let onnx = read(&format!("{stem}.onnx"));
+        let plan = plan_of(&onnx, &options(words[1], channels, height, width));
+        let expected = channels_last(&floats(&format!("{stem}.expected")), channels as usize);
+        for kernels in NetworkKernels::all() {
+            let found = run(&plan, kernels, &picture);
+            let difference = largest_difference(&found, &expected);
+            println!("{stem} {} {difference:e} of {tolerance:e}", kernels.name);
+            assert!(difference <= 1.001 * tolerance, "{stem} {}: {difference}", kernels.name);
+        }
+    }
+}
+
+#[test]
+fn quantised_layers_give_the_same_bits_on_every_processor() {
+    let picture = channels_last(&floats("image.input"), 3);
+    let onnx = read("segmentation_qdq_u8.onnx");
+    let scaled = Options { ..options("scaled_DequantizeLinear_Output", 16, 16, 16) };
+    let plan = plan_of(&onnx, &scaled);
+    let expected = channels_last(&floats("scaled_qdq_u8.expected"), 16);
+    for kernels in NetworkKernels::all() {
+        assert_eq!(run(&plan, kernels, &picture), expected, "{}", kernels.name);
+    }
+}
+
+#[test]
+fn the_shipped_network_gives_the_tract_engine_s_integers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/voc11-lite0-zs.zsb");
+    let bytes = fs::read(path).unwrap();
+    let bundle = Bundle::parse(&bytes).unwrap();
+    let manifest = bundle.manifest();
+    let options = Options {
+        input: manifest.input,
+        input_name: manifest.input_name,
+        output_name: manifest.output_name,
+        channels: manifest.head.channels,
+        grid_height: manifest.grid_height,
+        grid_width: manifest.grid_width,
+        output_layout: manifest.output_layout,
+        second: None,
+        precision: Precision::AsModel,
+        threads: 1,
+    };
+    let onnx = bundle.onnx().unwrap();
+    let plan = plan_of(onnx, &options);
+    let pixels = (manifest.input.width * manifest.input.height) as usize;
+    let planes: Vec<f32> =
+        (0..3 * pixels).map(|at| ((at * 7919 % 1021) as f32 / 510.5 - 1.0) * 0.9).collect();
+    let expected = tract(onnx, &options, &planes);
+    let expected = channels_last(&expected, manifest.head.channels as usize);
+    let picture = channels_last(&planes, 3);
+    let mut first: Option<Vec<f32>> = None;
+    for kernels in NetworkKernels::all() {
+        let found = run(&plan, kernels, &picture);
+        let equal = found.iter().zip(&expected).filter(|(a, b)| (*a - *b).abs() < 1e-6).count();
+        let share = equal as f64 / expected.len() as f64;
+        println!("{}: {share:.6} of the values are equal", kernels.name);
+        assert!(share > 0.999, "{}: {share}", kernels.name);
+        assert!(first.get_or_insert_with(|| found.clone()) == &found, "{}", kernels.name);
+    }
+}
+
+#[test]
+fn the_shared_network_agrees_with_the_tract_engine() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/models");
+    let path = folder.join("deeplabv3_voc21/deeplabv3_257_mv_gpu.onnx");
+    let Ok(onnx) = fs::read(&path) else {
+        assert!(std::env::var_os("ZSSEG_REQUIRE_SHARED").is_none(), "{path:?} is missing");
+        println!("{path:?} is missing: not tested");
+        return;
+    };
+    let options = Options {
+        input: Input { width: 257, height: 257, layout: Layout::Hwc, element: InputType::F32 },
+        input_name: "sub_7",
+        ..options("logits/semantic/BiasAdd", 21, 33, 33)
+    };
+    let picture: Vec<f32> = (0..257 * 257 * 3).map(|at| (at % 511) as f32 / 255.5 - 1.0).collect();
+    let expected = channels_last(&tract(&onnx, &options, &picture), 21);
+    let plan = plan_of(&onnx, &options);
+    let largest = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    for kernels in NetworkKernels::all() {
+        let difference = largest_difference(&run(&plan, kernels, &picture), &expected);
+        println!("{}: {difference:e} of {largest}", kernels.name);
+        assert!(difference <= 1e-4 * largest, "{}: {difference}", kernels.name);
+    }
+}
+
+#[test]
+fn what_no_step_can_do_is_refused_by_name() {
+    let mut graph = Graph::default();
+    let picture = graph.add_activation("image", vec![4, 4, 3]);
+    graph.input = Some(picture);
+    let columns = Op::Sum { dims: vec![0] };
+    let sums = graph.add_node("column_sums", columns, vec![picture], vec![1, 4, 3]);
+    graph.outputs.push(sums);
+    let error = compile(graph, Target::X86_64, [0; 32]).err().unwrap();
+    assert_eq!(error.status(), Status::Unsupported);
+    assert!(error.to_string().contains("column_sums"), "{error}");
+}

@@ -190,16 +190,16 @@ pub enum Operation {
     /// U8: constants = [weights packed, bias i32, scales f32, tap sums i32 (empty: taps are never
     /// skipped), table of 256 u8 (empty: none)]; `low` and `high` clamp in integers. Biases and
     /// scales are per group, each padded to a multiple of 16 columns (padded scales are positive
-    /// too). The output is U8, or F32: then constants[1] is the bias in f32, added after the scale,
-    /// and constants[4] what is added to the integer sums, `-zero point * sum of weights`.
+    /// too). The output is U8, or F32: then `constants[1]` is the bias in f32, added after the
+    /// scale, and `constants[4]` what is added to the integer sums, `-zero point * sum of weights`.
     ///
     /// F32: constants = [weights packed f32 or f16, bias f32, -, -, Prelu's slopes]; `activation`.
     /// Biases and slopes are as many as output channels.
     ///
-    /// inputs[1], if any, is a residual of the output's shape. U8: the convolution is quantised to
-    /// `inner_scale` and `inner_zero_point` and looked up in the table, then the residual is added
-    /// by the rule of U8 Binary, the sum quantised to the output's parameters and clamped. F32:
-    /// added before (or after, by the flag) the activation.
+    /// `inputs[1]`, if any, is a residual of the output's shape. U8: the convolution is quantised
+    /// to `inner_scale` and `inner_zero_point` and looked up in the table, then the residual is
+    /// added by the rule of U8 Binary, the sum quantised to the output's parameters and clamped.
+    /// F32: added before (or after, by the flag) the activation.
     Convolution {
         /// Taps.
         window: Window,
@@ -235,20 +235,20 @@ pub enum Operation {
         /// U8 with a table: zero point of the convolution itself.
         inner_zero_point: u8,
     },
-    /// inputs[0] x inputs[1], both activations: per batch `rows x depth` times `depth x columns`,
-    /// the result times `factor`. U8: the output is quantised by its parameters.
+    /// `inputs[0]` x `inputs[1]`, both activations: per batch `rows x depth` times `depth x
+    /// columns`, the result times `factor`. U8: the output is quantised by its parameters.
     MatrixProduct {
         /// Number of products.
         batch: u32,
-        /// Rows of inputs[0] and of the output.
+        /// Rows of `inputs[0]` and of the output.
         rows: u32,
-        /// Columns of inputs[0], rows of inputs[1].
+        /// Columns of `inputs[0]`, rows of `inputs[1]`.
         depth: u32,
-        /// Columns of inputs[1] and of the output.
+        /// Columns of `inputs[1]` and of the output.
         columns: u32,
-        /// Where inputs[0] lies.
+        /// Where `inputs[0]` lies.
         left: MatrixStrides,
-        /// Where inputs[1] lies.
+        /// Where `inputs[1]` lies.
         right: MatrixStrides,
         /// Where the output lies.
         output: MatrixStrides,
@@ -265,13 +265,13 @@ pub enum Operation {
         /// Factor on the products of q and k.
         factor: f32,
     },
-    /// inputs[0] op inputs[1], or op constants[0] (f32: 1, `channels` or all values) when inputs[1]
-    /// is NO_TENSOR. inputs[1] has the same shape, 1x1xC, HxWx1 or 1x1x1. U8 only for Add, Subtract
-    /// and Multiply of two activations.
+    /// `inputs[0]` op `inputs[1]`, or op `constants[0]` (f32: 1, `channels` or all values) when
+    /// `inputs[1]` is NO_TENSOR. `inputs[1]` has the same shape, 1x1xC, HxWx1 or 1x1x1. U8 only for
+    /// Add, Subtract and Multiply of two activations.
     Binary {
         /// The operator.
         op: BinaryOp,
-        /// Whether inputs[1] or the constant is the left operand.
+        /// Whether `inputs[1]` or the constant is the left operand.
         swapped: bool,
         /// F32: applied last.
         activation: Activation,
@@ -280,7 +280,7 @@ pub enum Operation {
         /// U8: greatest result.
         high: u8,
     },
-    /// F32: `activation` (constants[0]: Prelu's slopes). U8: constants[0] is a table of 256. In
+    /// F32: `activation` (`constants[0]`: Prelu's slopes). U8: `constants[0]` is a table of 256. In
     /// place if input and output are the same bytes.
     Unary {
         /// F32: the function; None for U8.
@@ -325,8 +325,8 @@ pub enum Operation {
     /// U8 to F32.
     Dequantize,
     /// Copies to a tensor of the same number of elements, in the same order; U8 to other parameters
-    /// through constants[0], a table of 256, if any. In place, and then free, if both are dense and
-    /// the same bytes: this is how a tensor gets another shape.
+    /// through `constants[0]`, a table of 256, if any. In place, and then free, if both are dense
+    /// and the same bytes: this is how a tensor gets another shape.
     Copy,
     /// Surrounds with `value`.
     Pad {
@@ -358,7 +358,7 @@ pub enum Operation {
     },
     /// Repeats 1x1xC, HxWx1 or 1x1x1 over the output's shape.
     Broadcast,
-    /// Writes constants[0], all values of the output. There is no input.
+    /// Writes `constants[0]`, all values of the output. There is no input.
     Constant,
 }
 

@@ -101,7 +101,7 @@ impl Panel {
         }
     }
 
-    /// With these segments, at most [`SEGMENTS`], and the rows that `locate` writes for each, at most
+    /// With these segments, at most `SEGMENTS`, and the rows that `locate` writes for each, at most
     /// [`PANEL`].
     pub fn of(segments: &[Segment], mut locate: impl FnMut(Segment, &mut [u32])) -> Panel {
         let mut panel = Panel::new();

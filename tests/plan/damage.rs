@@ -242,6 +242,20 @@ fn tensors_in_the_same_bytes() {
         let sum_end = offset + plan.builder.tensors[plan.sum].footprint_bytes();
         plan.builder.arena_bytes = end.max(sum_end);
     });
+    // In place, but of the second input, or of both.
+    for inputs in [[0, 1], [1, 1]] {
+        let mut builder = Builder::new(u8_tensor([2, 2, 4], 1.0, 0));
+        let first = builder.tensor(u8_tensor([2, 2, 4], 1.0, 0));
+        builder.table_u8(&mut Noise(1), 0, first);
+        let again = builder.tensors.len() as u16;
+        builder.tensors.push(builder.of(first));
+        builder.binary_u8(BinaryOp::Add, false, inputs, again);
+        let error = opened(&builder.finish(again)).unwrap_err();
+        assert_eq!(
+            (error.place(), error.what()),
+            (Some(("step", 1)), "a step writes where it reads")
+        );
+    }
     // A step cannot read a slice and write another of the same tensor.
     expect_content(SECOND_SLICE, "writes where it reads", |plan| {
         plan.builder.steps[SECOND_SLICE].inputs[0] = plan.slices[0] as u16;
@@ -414,6 +428,10 @@ fn records_that_are_none() {
     // Moments that are not true: first, ready, last.
     assert_eq!(in_tensor(32, 0), "a tensor is written outside its lifetime");
     assert_eq!(in_tensor(34, 1), "a tensor is written outside its lifetime");
+    // A tensor of two slices cannot be complete before the second.
+    let whole = header + good().whole * size_of::<TensorRecord>();
+    let error = opened_bytes(|bytes| bytes[whole + 34] -= 1);
+    assert_eq!(error.what(), "a tensor is read before it is written");
     let error = opened_bytes(|bytes| bytes[tensor + 36] = 2);
     assert_eq!(error.what(), "a tensor is read after its end");
     assert_eq!(in_tensor(36, 200), "lifetime of a tensor");

@@ -1,6 +1,6 @@
 //! Activations of float layers, and what a product's sums pass through on their way out.
 
-use super::floats::Floats;
+use super::floats::{Floats, Portable};
 use super::functions_f32 as functions;
 
 /// What is applied to every value.
@@ -381,6 +381,12 @@ pub type FinishKernel = fn(&Epilogue<'_>, Rows<'_>);
 #[inline(always)]
 pub fn finish<V: Floats>(epilogue: &Epilogue<'_>, rows: Rows<'_>) {
     epilogue.activation.dispatch::<V>(Finish { epilogue, rows });
+}
+
+/// The portable kernel, once for all that call it.
+#[inline(never)]
+pub fn finish_portable(epilogue: &Epilogue<'_>, rows: Rows<'_>) {
+    finish::<Portable>(epilogue, rows);
 }
 
 struct Finish<'a> {

@@ -4,6 +4,8 @@
 //! [`Lanes`](crate::math::lanes::Lanes) these may fuse a product and a sum, so results of different
 //! instruction sets differ in their last bits.
 
+use crate::math::pieces;
+
 /// A vector of [`Floats::COUNT`] f32 values.
 pub trait Floats: Copy {
     /// Number of values; a divisor of 16.
@@ -66,6 +68,20 @@ impl Portable {
     }
 }
 
+/// The ends of rows: apart, since it would be compiled into every loop of every kernel.
+#[inline(never)]
+fn load_short(values: &[f32]) -> Portable {
+    let mut out = [0.0; 8];
+    pieces::copy(&mut out, values);
+    Portable(out)
+}
+
+/// As [`load_short`].
+#[inline(never)]
+fn store_short(values: Portable, places: &mut [f32]) {
+    pieces::copy(places, &values.0);
+}
+
 impl Floats for Portable {
     const COUNT: usize = 8;
 
@@ -79,11 +95,7 @@ impl Floats for Portable {
         if let Some(all) = values.first_chunk() {
             return Portable(*all);
         }
-        let mut out = [0.0; 8];
-        for (place, &value) in out.iter_mut().zip(values) {
-            *place = value;
-        }
-        Portable(out)
+        load_short(values)
     }
 
     #[inline(always)]
@@ -92,9 +104,7 @@ impl Floats for Portable {
             *all = self.0;
             return;
         }
-        for (place, value) in places.iter_mut().zip(self.0) {
-            *place = value;
-        }
+        store_short(self, places);
     }
 
     #[inline(always)]

@@ -46,7 +46,7 @@ pub static PORTABLE: KernelsF32 = KernelsF32 {
     name: "portable",
     tile: gemm_f32::PORTABLE,
     depthwise: depthwise_f32::run_portable,
-    finish: activation_f32::finish::<Portable>,
+    finish: activation_f32::finish_portable,
     binary: elementwise_f32::binary::<Portable>,
     pool: pool_f32::pool::<Portable>,
     sum: pool_f32::sum::<Portable>,

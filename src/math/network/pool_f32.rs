@@ -204,8 +204,7 @@ pub fn sum<V: Floats>(pixels: &[f32], stride: usize, sums: &mut [f32]) {
             let values = pixel.get(first..).unwrap_or_default();
             V::load(values.get(..count).unwrap_or(values))
         };
-        let mut fours = pixels.chunks(stride.saturating_mul(4));
-        for four in &mut fours {
+        for four in pixels.chunks(stride.saturating_mul(4).max(1)) {
             for (total, pixel) in totals.iter_mut().zip(four.chunks(stride)) {
                 *total = total.add(load(pixel));
             }

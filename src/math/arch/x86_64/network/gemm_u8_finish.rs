@@ -256,12 +256,14 @@ impl<const TABLE: bool, const WIDE: bool> Requantizer<TABLE, WIDE> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
     unsafe fn scale(&self, sums: [*const i32; 2]) -> __m512i {
-        let [first, second] = [0, 1].map(|index| {
+        let scaled = |sums: *const i32, scale: __m512| {
             // SAFETY: the caller gives two vectors of the tile.
-            let sums = unsafe { _mm512_loadu_si512(sums[index].cast()) };
-            let value = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), self.scales[index]);
+            let sums = unsafe { _mm512_loadu_si512(sums.cast()) };
+            let value = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), scale);
             _mm512_cvtps_epi32(_mm512_min_ps(value, self.high))
-        });
+        };
+        let ([first_sums, second_sums], [first_scale, second_scale]) = (sums, self.scales);
+        let (first, second) = (scaled(first_sums, first_scale), scaled(second_sums, second_scale));
         _mm512_adds_epi16(_mm512_packs_epi32(first, second), self.zero_points)
     }
 

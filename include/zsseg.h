@@ -175,6 +175,8 @@
 #define ZSSEG_BACKBONE_EXTERNAL 0
 /** The bundle holds an ONNX network. */
 #define ZSSEG_BACKBONE_ONNX 1
+/** The bundle holds a compiled network, which runs in the arena. */
+#define ZSSEG_BACKBONE_PLAN 2
 
 /** Class flag: labelled in training (otherwise known by its embedding only). */
 #define ZSSEG_CLASS_SEEN 1

@@ -1,6 +1,6 @@
 //! Networks compiled to plans: the same numbers as ONNX Runtime's and the tract engine's.
 
-#![cfg(feature = "tract")]
+#![cfg(feature = "cli")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,14 @@ use zsseg::backbone::tract::{Options, TractBackbone, lower};
 use zsseg::bundle::Bundle;
 use zsseg::compile::compile;
 use zsseg::compile::graph::{Graph, Op};
-use zsseg::image::Target as InputTarget;
+use zsseg::convert::compile_bundle;
+use zsseg::head::Output;
+use zsseg::image::{Image, PixelFormat, Target as InputTarget};
+use zsseg::limits::Limits;
 use zsseg::map::Layout;
 use zsseg::math::network::kernels::NetworkKernels;
 use zsseg::plan::{Element, Plan, Runner, Target};
+use zsseg::segmenter::{Frame, Segmenter};
 use zsseg::spec::{Input, InputType, Precision};
 use zsseg::status::Status;
 
@@ -71,13 +75,22 @@ fn run(plan_bytes: &[u8], kernels: NetworkKernels, picture: &[f32]) -> Vec<f32> 
     let plan = Plan::new(plan_bytes).unwrap();
     let mut arena = Arena::new(plan.arena_bytes());
     let input = plan.tensor(plan.input()).unwrap();
-    assert_eq!((input.element, input.values()), (Element::F32, picture.len() as u64));
+    assert_eq!(input.values(), picture.len() as u64);
     let output = plan.tensor(plan.outputs().next().unwrap()).unwrap();
     assert_eq!(output.element, Element::F32);
-    let places = arena.get()[input.offset_bytes as usize..].chunks_exact_mut(4);
-    for (place, value) in places.zip(picture) {
-        place.copy_from_slice(&value.to_le_bytes());
-    }
+    let start = input.offset_bytes as usize;
+    let bytes: Vec<u8> = match input.element {
+        Element::F32 => picture.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Element::U8 => {
+            let steps = |value: &f32| (value / input.scale).round_ties_even();
+            let zero_point = f32::from(input.zero_point);
+            picture
+                .iter()
+                .map(|value| (steps(value) + zero_point).clamp(0.0, 255.0) as u8)
+                .collect()
+        }
+    };
+    arena.get()[start..start + bytes.len()].copy_from_slice(&bytes);
     Runner::with_kernels(plan, kernels).run(arena.get()).unwrap();
     let start = output.offset_bytes as usize;
     let pixels = arena.get()[start..start + output.extent_bytes() as usize]
@@ -217,4 +230,38 @@ fn what_no_step_can_do_is_refused_by_name() {
     let error = compile(graph, Target::X86_64, [0; 32]).err().unwrap();
     assert_eq!(error.status(), Status::Unsupported);
     assert!(error.to_string().contains("column_sums"), "{error}");
+}
+
+/// Labels of a picture, in steps of at most `pieces` pieces.
+fn labels(bytes: &[u8], picture: &Image<'_>, pieces: u32) -> Vec<u16> {
+    let bundle = Bundle::open(bytes).unwrap();
+    let limits = Limits::for_frames(picture.width(), picture.height());
+    let mut memory = Arena::new(Segmenter::arena_bytes(&bundle, &limits).unwrap());
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.get()).unwrap();
+    let mut labels = vec![0; (picture.width() * picture.height()) as usize];
+    let mut output = Output::labels_u16(&mut labels, picture.width() as usize);
+    let frame = Frame::of(picture);
+    segmenter.begin(&frame, &output).unwrap();
+    while !segmenter.step(&frame, &mut output, pieces).unwrap() {}
+    labels
+}
+
+#[test]
+fn a_compiled_bundle_gives_the_masks_of_the_tract_engine() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bytes = fs::read(root.join("models/voc11-lite0-zs.zsb")).unwrap();
+    let bundle = Bundle::parse(&bytes).unwrap();
+    let compiled = compile_bundle(&bundle, Target::X86_64).unwrap();
+    assert!(compiled.arena_bytes as f64 <= 1.1 * compiled.bound_bytes as f64);
+    for name in ["chelsea.png", "astronaut.png"] {
+        let decoded = image::open(root.join("tests/data").join(name)).unwrap().to_rgb8();
+        let (width, height) = decoded.dimensions();
+        let picture = Image::packed(PixelFormat::Rgb8, decoded.as_raw(), width, height).unwrap();
+        let expected = labels(&bytes, &picture, u32::MAX);
+        let found = labels(&compiled.bytes, &picture, u32::MAX);
+        let equal = found.iter().zip(&expected).filter(|(a, b)| a == b).count();
+        println!("{name}: {equal} of {} pixels", expected.len());
+        assert!(equal as f64 >= 0.999 * expected.len() as f64, "{name}: {equal}");
+        assert!(labels(&compiled.bytes, &picture, 7) == found, "{name} in pieces");
+    }
 }

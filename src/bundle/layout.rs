@@ -52,8 +52,10 @@ pub mod kind {
     pub const DECISION: u32 = 13;
     /// One [`SecondOutputRecord`](super::SecondOutputRecord).
     pub const SECOND_OUTPUT: u32 = 14;
+    /// The network as a plan: [`Plan`](crate::plan::Plan), made by `compile`.
+    pub const BACKBONE_PLAN: u32 = 15;
     /// The last kind that this version knows.
-    pub const LAST: u32 = SECOND_OUTPUT;
+    pub const LAST: u32 = BACKBONE_PLAN;
 
     /// Name of a kind; "UNKNOWN" for one that this version does not know.
     pub const fn name(kind: u32) -> &'static str {
@@ -72,6 +74,7 @@ pub mod kind {
             FEATURE_STATISTICS => "FEATURE_STATISTICS",
             DECISION => "DECISION",
             SECOND_OUTPUT => "SECOND_OUTPUT",
+            BACKBONE_PLAN => "BACKBONE_PLAN",
             _ => "UNKNOWN",
         }
     }
@@ -190,7 +193,7 @@ pub struct ManifestRecord {
     pub grid_width: U32,
     /// 504: layout code of the output, as at 392.
     pub output_layout: U32,
-    /// 508: backbone code: 0 external features, 1 ONNX.
+    /// 508: backbone code: 0 external features, 1 ONNX, 2 plan.
     pub backbone: U32,
     /// 512: precision code: 0 as in the model, 1 float activations.
     pub precision: U32,

@@ -52,7 +52,7 @@ const ANCHORS: [Anchor; 2] = [Anchor::Center, Anchor::TopLeft];
 const FILTERS: [Filter; 2] = [Filter::Bilinear, Filter::Bicubic];
 const ORDERS: [ChannelOrder; 2] = [ChannelOrder::Rgb, ChannelOrder::Bgr];
 const WEIGHT_TYPES: [WeightType; 3] = [WeightType::F32, WeightType::F16, WeightType::I8];
-const BACKBONES: [Backbone; 2] = [Backbone::External, Backbone::Onnx];
+const BACKBONES: [Backbone; 3] = [Backbone::External, Backbone::Onnx, Backbone::Plan];
 const PRECISIONS: [Precision; 2] = [Precision::AsModel, Precision::FloatActivations];
 
 // Codes of the values that carry others.

@@ -31,5 +31,5 @@ pub use reader::{Bundle, Section};
 #[cfg(feature = "std")]
 pub use writer::{
     ClassRow, ClassStatistics, Contents, GeneratorValues, LinearHead, RowSource, StoredWeights,
-    WeightValues, ZeroShot, rewrite_classes, write,
+    WeightValues, ZeroShot, rewrite_classes, with_plan, write,
 };

@@ -26,6 +26,7 @@ pub struct Bundle<'a> {
     head: HeadParts<'a>,
     zero_shot: ZeroShotParts<'a>,
     onnx: Option<&'a [u8]>,
+    plan: Option<&'a [u8]>,
     model_card: Option<&'a str>,
     provenance: Option<&'a str>,
 }
@@ -74,7 +75,8 @@ impl<'a> Bundle<'a> {
             classes: read_classes(section(kind::CLASSES), manifest.head.classes)?,
             head,
             zero_shot: zero_shot::read(&manifest, &container)?,
-            onnx: read_network(section(kind::BACKBONE_ONNX), manifest.backbone)?,
+            onnx: read_network(&container, &manifest, Backbone::Onnx, kind::BACKBONE_ONNX)?,
+            plan: read_network(&container, &manifest, Backbone::Plan, kind::BACKBONE_PLAN)?,
             model_card: read_text("MODEL_CARD is not UTF-8", section(kind::MODEL_CARD))?,
             provenance: read_text("PROVENANCE is not UTF-8", section(kind::PROVENANCE))?,
         })
@@ -232,7 +234,7 @@ impl<'a> Bundle<'a> {
         self.zero_shot.decision
     }
 
-    /// The network's output for the spectral affinity. Only for [`Backbone::Onnx`].
+    /// The network's output for the spectral affinity. None for [`Backbone::External`].
     pub fn second_output(&self) -> Option<SecondOutput<'a>> {
         self.zero_shot.second_output
     }
@@ -240,6 +242,11 @@ impl<'a> Bundle<'a> {
     /// The network for [`Backbone::Onnx`]: at least one byte, not looked into.
     pub fn onnx(&self) -> Option<&'a [u8]> {
         self.onnx
+    }
+
+    /// The network for [`Backbone::Plan`]: at least one byte, not looked into.
+    pub fn plan(&self) -> Option<&'a [u8]> {
+        self.plan
     }
 
     /// The model card, Markdown.
@@ -317,12 +324,22 @@ fn check_names(records: &[ClassRecord]) -> Result<()> {
     Ok(())
 }
 
-/// The network: present exactly when the manifest says so.
-fn read_network(section: Option<&[u8]>, backbone: Backbone) -> Result<Option<&[u8]>> {
-    if backbone == Backbone::External {
-        absent(kind::BACKBONE_ONNX, section)?;
+/// The network of a kind: present exactly when the manifest says so.
+fn read_network<'a>(
+    container: &Container<'a>,
+    manifest: &Manifest<'_>,
+    form: Backbone,
+    section_kind: u32,
+) -> Result<Option<&'a [u8]>> {
+    let section = container.find(section_kind);
+    if manifest.backbone != form {
+        absent(section_kind, section)?;
     } else if section.is_none() {
-        return Err(Status::BundleContent.about("BACKBONE_ONNX is missing"));
+        let missing = match form {
+            Backbone::Plan => "BACKBONE_PLAN is missing",
+            _ => "BACKBONE_ONNX is missing",
+        };
+        return Err(Status::BundleContent.about(missing));
     }
     Ok(section)
 }

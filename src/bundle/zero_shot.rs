@@ -264,7 +264,7 @@ fn read_second_output<'a>(
     manifest: &Manifest<'_>,
     section: Option<&'a [u8]>,
 ) -> Result<Option<SecondOutput<'a>>> {
-    if manifest.backbone != Backbone::Onnx {
+    if manifest.backbone == Backbone::External {
         absent(kind::SECOND_OUTPUT, section)?;
     }
     let Some(section) = section else { return Ok(None) };

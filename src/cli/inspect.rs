@@ -3,7 +3,7 @@
 use super::description::{Arena, Description, Integers};
 use super::failure::Usage;
 use super::model::{Memory, ModelFile};
-use super::{Outcome, write};
+use super::{Outcome, steps, write};
 use crate::bundle::Bundle;
 use crate::limits::{Limits, MAX_CLASSES};
 use crate::segmenter::Segmenter;
@@ -27,6 +27,9 @@ pub struct Args {
     /// Print one JSON document.
     #[arg(long)]
     json: bool,
+    /// Print the steps of a compiled network and nothing else.
+    #[arg(long, conflicts_with_all = ["json", "extract"])]
+    plan: bool,
     /// Largest frame that the arena's size is stated for.
     #[arg(long, value_name = "WxH", default_value = "1920x1080", value_parser = parse_frame)]
     max_frame: (u32, u32),
@@ -55,6 +58,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let bundle = file.bundle()?;
     if let Some([section, target]) = args.extract.as_deref() {
         extract(&bundle, &section.to_string_lossy(), Path::new(target), out)?;
+        return Ok(Outcome::Done);
+    }
+    if args.plan {
+        bundle.verify()?;
+        out.write_all(steps::text(&bundle)?.as_bytes())?;
         return Ok(Outcome::Done);
     }
     let frames = Limits::for_frames(args.max_frame.0, args.max_frame.1);

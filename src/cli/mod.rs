@@ -7,6 +7,7 @@ mod bench;
 mod bench_classes;
 mod class_options;
 mod classes;
+mod compile;
 #[cfg(feature = "train")]
 mod data_options;
 mod decision_options;
@@ -27,6 +28,7 @@ mod plan;
 mod png;
 mod report;
 mod segment;
+mod steps;
 mod suggest;
 #[cfg(feature = "train")]
 mod sweep;
@@ -56,6 +58,7 @@ enum Command {
     Inspect(inspect::Args),
     Classes(classes::Args),
     Pack(pack::Args),
+    Compile(compile::Args),
     Bench(bench::Args),
     Demo(demo::Args),
     #[cfg(feature = "train")]
@@ -108,6 +111,7 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Inspect(args) => inspect::run(args, &mut out),
         Command::Classes(args) => classes::run(args, &mut out),
         Command::Pack(args) => pack::run(args, &mut out),
+        Command::Compile(args) => compile::run(args, &mut out),
         Command::Bench(args) => bench::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),
         #[cfg(feature = "train")]

@@ -171,7 +171,7 @@ fn read_text(path: &Path) -> Result<String> {
 }
 
 /// Opens the bundle, loads its network and segments a grey frame.
-fn check_runs(bytes: &[u8]) -> Result<()> {
+pub fn check_runs(bytes: &[u8]) -> Result<()> {
     let bundle = Bundle::open(bytes)?;
     let limits = Limits::for_frames(TRIAL_SIDE, TRIAL_SIDE);
     let mut memory = Memory::for_model(&bundle, &limits)?;

@@ -127,6 +127,7 @@ pub fn backbone(manifest: &Manifest<'_>) -> String {
     match manifest.backbone {
         Backbone::External => "outside the bundle; its output is handed in".to_string(),
         Backbone::Onnx => format!("ONNX, {precision}"),
+        Backbone::Plan => "plan, in the arena".to_string(),
     }
 }
 

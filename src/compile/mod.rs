@@ -22,7 +22,8 @@ use crate::status::Result;
 pub use emit::Compiled;
 use graph::Graph;
 
-/// Compiles `graph` for `target`. `source_sha256` says which network it was made from.
+/// Compiles `graph` for `target`. The plan reads the picture channels last: in floats, or in 8-bit
+/// numbers where the network begins by quantising it. `source_sha256` says which network it was made from.
 ///
 /// # Errors
 /// [`Status::Unsupported`](crate::status::Status::Unsupported) with the name of a node that no

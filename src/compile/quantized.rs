@@ -27,6 +27,19 @@ pub fn quantize(graph: &mut Graph) {
     residuals(graph);
     tables_into_convolutions(graph);
     graph.drop_unread();
+    integer_input(graph);
+}
+
+/// Where the picture is only ever quantised, whoever writes it writes the 8-bit numbers.
+fn integer_input(graph: &mut Graph) {
+    let Some(picture) = graph.input else { return };
+    let reads = |node: &Node| node.inputs.contains(&picture);
+    let readers: Vec<usize> =
+        (0..graph.nodes.len()).filter(|&at| reads(&graph.nodes[at])).collect();
+    let [reader] = readers[..] else { return };
+    if matches!(graph.nodes[reader].op, Op::Quantize) && !graph.outputs.contains(&picture) {
+        graph.input = Some(graph.nodes.remove(reader).output);
+    }
 }
 
 /// Lets operators that only move values move the 8-bit numbers, and dequantises after them.
@@ -101,7 +114,7 @@ fn integer_form(graph: &Graph, index: usize) -> Option<Node> {
     let node = &graph.nodes[index];
     match &node.op {
         Op::Convolution(convolution) => return float_result(graph, node, convolution),
-        Op::Resize { .. } | Op::LayerNorm { .. } => return integer_input(graph, node),
+        Op::Resize { .. } | Op::LayerNorm { .. } => return integer_operand(graph, node),
         _ => {}
     }
     if !matches!(node.op, Op::Quantize) {
@@ -159,7 +172,7 @@ fn float_result(graph: &Graph, node: &Node, convolution: &Convolution) -> Option
 }
 
 /// An operator that reads 8-bit numbers and gives floats.
-fn integer_input(graph: &Graph, node: &Node) -> Option<Node> {
+fn integer_operand(graph: &Graph, node: &Node) -> Option<Node> {
     let source = quantized(graph, *node.inputs.first()?)?;
     let is_quantized_next = graph
         .nodes

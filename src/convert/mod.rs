@@ -5,6 +5,7 @@
 //! the field.
 
 mod classes;
+mod compile;
 mod config;
 mod graph;
 mod head;
@@ -18,6 +19,7 @@ mod tensors;
 mod words;
 mod zero_shot;
 
+pub use compile::{CompiledBundle, compile_bundle};
 pub use config::{Config, NetworkConfig, WeightTypeName};
 pub use graph::{BlockWeights, DecoderLayers, FEATURES, LayerWeights, append_features};
 pub use npy::{read as read_matrix, read_vector};

@@ -69,6 +69,7 @@ fn describe(bundle: &Bundle<'_>) -> zsseg_bundle_info_t {
         backbone: match manifest.backbone {
             Backbone::External => ZSSEG_BACKBONE_EXTERNAL,
             Backbone::Onnx => ZSSEG_BACKBONE_ONNX,
+            Backbone::Plan => ZSSEG_BACKBONE_PLAN,
         },
         input_width: manifest.input.width,
         input_height: manifest.input.height,

@@ -121,6 +121,8 @@ pub const ZSSEG_LAYOUT_HWC: u32 = 1;
 pub const ZSSEG_BACKBONE_EXTERNAL: u32 = 0;
 /// The bundle holds an ONNX network.
 pub const ZSSEG_BACKBONE_ONNX: u32 = 1;
+/// The bundle holds a compiled network, which runs in the arena.
+pub const ZSSEG_BACKBONE_PLAN: u32 = 2;
 
 /// Class flag: labelled in training (otherwise known by its embedding only).
 pub const ZSSEG_CLASS_SEEN: u32 = 1;

@@ -1,30 +1,36 @@
 //! What computes the network's output.
 
-use crate::backbone::Backbone;
+use crate::arena::Arena;
+use crate::backbone::{Backbone, plan::PlanBackbone};
 use crate::bundle::Bundle;
 use crate::limits::Limits;
+use crate::map::Layout;
+use crate::plan::Plan;
 use crate::spec::Backbone as BackboneKind;
-use crate::status::Result;
+use crate::status::{Result, Status};
 
 #[cfg(feature = "tract")]
 use crate::backbone::{
     Coverage,
     tract::{Options, TractBackbone},
 };
-#[cfg(not(feature = "tract"))]
-use crate::status::Status;
 
-pub(super) enum Engine {
+// Large variants: there is no heap to put them on.
+#[allow(clippy::large_enum_variant)]
+pub(super) enum Engine<'a> {
     /// The caller brings the network's output.
     External,
+    /// The compiled network, in the arena.
+    Plan(PlanBackbone<'a>),
     #[cfg(feature = "tract")]
     Tract(std::boxed::Box<TractBackbone>),
 }
 
-impl Engine {
+impl<'a> Engine<'a> {
     pub(super) fn backbone(&self) -> Option<&dyn Backbone> {
         match self {
             Engine::External => None,
+            Engine::Plan(engine) => Some(engine),
             #[cfg(feature = "tract")]
             Engine::Tract(engine) => Some(engine.as_ref()),
         }
@@ -33,21 +39,68 @@ impl Engine {
     pub(super) fn backbone_mut(&mut self) -> Option<&mut dyn Backbone> {
         match self {
             Engine::External => None,
+            Engine::Plan(engine) => Some(engine),
             #[cfg(feature = "tract")]
             Engine::Tract(engine) => Some(engine.as_mut()),
+        }
+    }
+
+    /// Carries the network on by at most `pieces` pieces; `true` when its output is there. Only
+    /// plans come in pieces.
+    pub(super) fn run_pieces(&mut self, pieces: u32) -> Result<bool> {
+        match self {
+            Engine::External => Ok(true),
+            Engine::Plan(engine) if pieces == u32::MAX => engine.run().map(|()| true),
+            Engine::Plan(engine) => engine.run_pieces(pieces as usize),
+            #[cfg(feature = "tract")]
+            Engine::Tract(engine) => engine.run().map(|()| true),
         }
     }
 
     #[cfg(feature = "tract")]
     pub(super) fn coverage(&self) -> Option<Coverage> {
         match self {
-            Engine::External => None,
+            Engine::External | Engine::Plan(_) => None,
             Engine::Tract(engine) => Some(engine.coverage()),
         }
     }
 
+    /// Takes the memory of an engine that lives in the arena, if the bundle has one.
+    pub(super) fn carve(
+        arena: &mut Arena<'a>,
+        bundle: &Bundle<'a>,
+    ) -> Result<Option<PlanBackbone<'a>>> {
+        let Some(bytes) = bundle.plan() else { return Ok(None) };
+        let plan = Plan::new(bytes)?;
+        let manifest = bundle.manifest();
+        if PlanBackbone::input_of(&plan)? != manifest.input {
+            return Err(Status::ModelShape.about("input of the plan"));
+        }
+        let engine = PlanBackbone::carve(arena, plan)?;
+        let wanted = [manifest.grid_height, manifest.grid_width, manifest.head.channels];
+        let second = bundle.second_output();
+        let second = second.map(|one| [one.grid_height, one.grid_width, one.channels]);
+        let sides = |shape: [u32; 3]| shape.map(|side| side as usize);
+        let is_last = manifest.output_layout == Layout::Hwc;
+        if engine.output_shape() != sides(wanted)
+            || engine.second_shape() != second.map(sides)
+            || !is_last
+        {
+            return Err(Status::ModelShape.about("outputs of the plan"));
+        }
+        Ok(Some(engine))
+    }
+
+    /// The engine of a bundle; `plan` is what [`Engine::carve`] gave.
     #[cfg(feature = "tract")]
-    pub(super) fn load(bundle: &Bundle<'_>, limits: &Limits) -> Result<Engine> {
+    pub(super) fn load(
+        bundle: &Bundle<'_>,
+        limits: &Limits,
+        plan: Option<PlanBackbone<'a>>,
+    ) -> Result<Engine<'a>> {
+        if let Some(engine) = plan {
+            return Ok(Engine::Plan(engine));
+        }
         let manifest = bundle.manifest();
         let (BackboneKind::Onnx, Some(onnx)) = (manifest.backbone, bundle.onnx()) else {
             return Ok(Engine::External);
@@ -68,11 +121,19 @@ impl Engine {
         Ok(Engine::Tract(std::boxed::Box::new(engine)))
     }
 
+    /// The engine of a bundle; `plan` is what [`Engine::carve`] gave.
     #[cfg(not(feature = "tract"))]
-    pub(super) fn load(bundle: &Bundle<'_>, _limits: &Limits) -> Result<Engine> {
-        match bundle.manifest().backbone {
-            BackboneKind::External => Ok(Engine::External),
-            BackboneKind::Onnx => Err(Status::Unsupported.about("a network, without an engine")),
+    pub(super) fn load(
+        bundle: &Bundle<'_>,
+        _limits: &Limits,
+        plan: Option<PlanBackbone<'a>>,
+    ) -> Result<Engine<'a>> {
+        match (plan, bundle.manifest().backbone) {
+            (Some(engine), _) => Ok(Engine::Plan(engine)),
+            (None, BackboneKind::Onnx) => {
+                Err(Status::Unsupported.about("a network, without an engine"))
+            }
+            (None, _) => Ok(Engine::External),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Work {
 impl<'a> Segmenter<'a> {
     /// A flag by which another thread, or an interrupt, stops the frame at work: when it becomes
     /// true the call that works on the frame returns [`Status::Cancelled`] after its present
-    /// piece. The network runs in one piece. [`Segmenter::begin`] resets the flag.
+    /// piece. An ONNX network runs in one piece. [`Segmenter::begin`] resets the flag.
     pub fn set_cancel_flag(&mut self, flag: Option<&'a AtomicBool>) {
         self.cancel = flag;
     }
@@ -158,7 +158,8 @@ impl<'a> Segmenter<'a> {
 
     /// Carries the frame on by at most `pieces` pieces; `true` when its mask is complete. A piece
     /// is a row of the network's input, of its output or of the frame, 32 columns of an affinity
-    /// matrix, one step of an eigenvalue search, a fusion, or the network as a whole. What is in
+    /// matrix, one step of an eigenvalue search, a fusion, some rows of a layer of a compiled
+    /// network, or an ONNX network as a whole. What is in
     /// `output` before the end has no meaning. `frame` and `output` are the same in every step,
     /// and however a frame is divided, the mask is the same.
     ///
@@ -173,14 +174,25 @@ impl<'a> Segmenter<'a> {
         output: &mut Output<'_>,
         pieces: u32,
     ) -> Result<bool> {
-        for _ in 0..pieces {
-            let done = self.check_time().and_then(|()| self.piece(frame, output));
+        let mut left = pieces;
+        while left > 0 {
+            let in_network = self.work.stage == Stage::Network;
+            let at_once = if in_network { self.network_pieces(left) } else { 1 };
+            let done = self.check_time().and_then(|()| self.piece(frame, output, at_once));
             if !matches!(done, Ok(false)) {
                 self.work.stage = Stage::Idle;
                 return done;
             }
+            // Without a limit the count never ends.
+            left = if pieces == u32::MAX { left } else { left.saturating_sub(at_once) };
         }
         Ok(false)
+    }
+
+    /// Pieces of the network to be done without a look at the clock and the flag.
+    fn network_pieces(&self, left: u32) -> u32 {
+        let is_watched = self.cancel.is_some() || self.work.deadline_ns.is_some();
+        if is_watched { 1 } else { left }
     }
 
     fn check_time(&self) -> Result<()> {
@@ -198,7 +210,7 @@ impl<'a> Segmenter<'a> {
         Ok(())
     }
 
-    fn piece(&mut self, frame: &Frame<'_>, output: &mut Output<'_>) -> Result<bool> {
+    fn piece(&mut self, frame: &Frame<'_>, output: &mut Output<'_>, at_once: u32) -> Result<bool> {
         let Some(geometry) = self.work.geometry.filter(|_| self.is_working()) else {
             return Err(Status::InvalidState.about("no frame has begun"));
         };
@@ -212,7 +224,7 @@ impl<'a> Segmenter<'a> {
         let done = match stage {
             Stage::Idle => false,
             Stage::Fetch => self.fetch(frame)?,
-            Stage::Network => self.run_network()?,
+            Stage::Network => self.run_network(at_once)?,
             Stage::Decode => self.decode(frame, &geometry, output)?,
             Stage::Shapes => self.find_shapes(frame)?,
         };
@@ -241,11 +253,10 @@ impl<'a> Segmenter<'a> {
         Ok(false)
     }
 
-    fn run_network(&mut self) -> Result<bool> {
-        if let Some(backbone) = self.engine.backbone_mut() {
-            backbone.run()?;
+    fn run_network(&mut self, pieces: u32) -> Result<bool> {
+        if self.engine.run_pieces(pieces)? {
+            self.work.stage = Stage::Decode;
         }
-        self.work.stage = Stage::Decode;
         Ok(false)
     }
 

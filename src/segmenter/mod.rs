@@ -10,6 +10,7 @@ pub use naming::{ClassCost, ClassSource, Meaning};
 pub use shapes::FusionSettings;
 
 use crate::arena::Arena;
+use crate::backbone::plan::PlanBackbone;
 use crate::bundle::Bundle;
 use crate::classes::ClassTable;
 use crate::head::{Decoder, Grid, Linear, Output, Smoothing};
@@ -32,11 +33,11 @@ use crate::backbone::Coverage;
 
 /// Segments frames with one model, in memory that was set aside at init.
 ///
-/// Everything of this library's own lies in the caller's arena. The tract engine has its own
-/// heap beside it.
+/// Everything of this library's own lies in the caller's arena, a compiled network's memory
+/// included. The tract engine has its own heap beside it.
 pub struct Segmenter<'a> {
     bundle: Bundle<'a>,
-    engine: Engine,
+    engine: Engine<'a>,
     preprocessor: Preprocessor<'a>,
     decoder: Decoder<'a>,
     table: ClassTable<'a>,
@@ -57,6 +58,7 @@ struct Buffers<'a> {
     table: ClassTable<'a>,
     desk: Desk<'a>,
     shapes: Option<Shapes<'a>>,
+    plan: Option<PlanBackbone<'a>>,
 }
 
 impl<'a> Buffers<'a> {
@@ -99,6 +101,7 @@ impl<'a> Buffers<'a> {
             desk: Desk::carve(arena, bundle, limits)?,
             table,
             shapes,
+            plan: Engine::carve(arena, bundle)?,
         })
     }
 }
@@ -140,11 +143,11 @@ impl<'a> Segmenter<'a> {
         limits.check()?;
         bundle.verify()?;
         let mut arena = Arena::over(arena)?;
-        let Buffers { preprocessor, decoder, table, desk, shapes } =
+        let Buffers { preprocessor, decoder, table, desk, shapes, plan } =
             Buffers::carve(&mut arena, bundle, limits)?;
         let mut segmenter = Segmenter {
             bundle: *bundle,
-            engine: Engine::load(bundle, limits)?,
+            engine: Engine::load(bundle, limits, plan)?,
             preprocessor,
             decoder,
             table,

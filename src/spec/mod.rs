@@ -295,6 +295,8 @@ pub enum Backbone {
     External,
     /// The ONNX network in the bundle.
     Onnx,
+    /// The compiled network in the bundle.
+    Plan,
 }
 
 /// Arithmetic between the network's layers.

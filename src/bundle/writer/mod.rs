@@ -1,9 +1,11 @@
 //! Writes bundles. What it returns has been opened by the reader first.
 
+mod compiled;
 mod rewrite;
 mod round;
 mod zero_shot;
 
+pub use compiled::with_plan;
 pub use rewrite::{ClassRow, RowSource, rewrite_classes};
 pub use round::StoredWeights;
 pub use zero_shot::{ClassStatistics, GeneratorValues, ZeroShot};
@@ -32,7 +34,8 @@ pub struct Contents<'a> {
     pub classes: &'a [Class<'a>],
     /// The classifier; none exactly for [`HeadKind::Logits`](crate::spec::HeadKind::Logits).
     pub head: Option<LinearHead<'a>>,
-    /// The network, for [`crate::spec::Backbone::Onnx`] only; not empty.
+    /// The network, for [`crate::spec::Backbone::Onnx`] only; not empty. [`with_plan`] puts a
+    /// compiled one into its place.
     pub onnx: Option<&'a [u8]>,
     /// Model card, Markdown; not empty.
     pub model_card: Option<&'a str>,

@@ -13,7 +13,7 @@ mod windows;
 
 use super::Options;
 use super::load::{lowering_model, shorten};
-use crate::compile::graph::{Graph, Quantization, Value, ValueId};
+use crate::compile::graph::{Graph, Op, Quantization, Value, ValueId};
 use crate::status::{Error, Result, Status};
 use place::Placed;
 use std::collections::HashMap;
@@ -106,27 +106,35 @@ impl Lowering<'_> {
     }
 
     fn outputs(&mut self, options: &Options<'_>) -> Result<()> {
-        let second = options.second.map(|second| (second.name, second.layout));
-        let wanted = [(options.output_name, options.output_layout)];
-        for (index, (name, _)) in wanted.into_iter().chain(second).enumerate() {
+        let second = options
+            .second
+            .map(|second| (second.name, [second.grid_height, second.grid_width, second.channels]));
+        let first = [options.grid_height, options.grid_width, options.channels];
+        for (index, (name, shape)) in
+            [(options.output_name, first)].into_iter().chain(second).enumerate()
+        {
             let outlet = self.model.outputs[index];
-            let value =
-                self.output(outlet).map_err(|error| refusal(name, &format!("{error:#}")))?;
+            let value = self.output(outlet, shape.map(|side| side as usize));
+            let value = value.map_err(|error| refusal(name, &format!("{error:#}")))?;
             self.graph.outputs.push(value);
         }
         Ok(())
     }
 
-    /// An output, channels last: `[1, C, H, W]` and `[1, H, W, C]` by the shape that the options
-    /// state, tokens x channels as they are.
-    fn output(&mut self, outlet: OutletId) -> TractResult<ValueId> {
+    /// An output, channels last, in the shape that the options state.
+    fn output(&mut self, outlet: OutletId, grid: [usize; 3]) -> TractResult<ValueId> {
         let placed = self.at(outlet)?.clone();
         let shape = self.shape_of(outlet)?;
-        let order: Vec<usize> = match shape.len() {
-            4 => [0, 2, 3, 1].to_vec(),
-            rank => (0..rank).collect(),
+        let is_planar = shape.len() == 4 && shape[1..] == [grid[2], grid[0], grid[1]];
+        let order: Vec<usize> = match is_planar {
+            true => [0, 2, 3, 1].to_vec(),
+            false => (0..shape.len()).collect(),
         };
-        self.aligned(&placed, &order, &shape)
+        let value = self.aligned(&placed, &order, &shape)?;
+        let count: usize = grid.iter().product();
+        ensure!(self.graph.value(value).element_count() == count, "the output has another size");
+        let name = self.graph.value(value).name.clone();
+        Ok(self.graph.add_node(&name, Op::Reshape, std::vec![value], grid.to_vec()))
     }
 
     /// Where the result of `outlet` lies.

@@ -1,0 +1,84 @@
+//! The steps of a plan as text, for `zsseg inspect --plan`.
+
+use crate::bundle::Bundle;
+use crate::plan::{Element, NO_TENSOR, Operation, Plan, Tensor};
+use anyhow::{Result, bail};
+use std::fmt::Write;
+use std::format;
+use std::string::String;
+
+/// A line for each step: what it does, to which tensors, where its output lies, bytes of its
+/// constants, multiply-accumulates; and the sums.
+///
+/// # Errors
+/// For a bundle without a plan, and those of [`Plan::new`].
+pub fn text(bundle: &Bundle<'_>) -> Result<String> {
+    let Some(bytes) = bundle.plan() else {
+        bail!("the bundle holds no plan; `zsseg compile` makes one");
+    };
+    let plan = Plan::new(bytes)?;
+    let mut text = String::from(
+        "step  operation          input            output              at bytes  constants         MACs\n",
+    );
+    let (mut macs, mut constants) = (0, 0);
+    for (index, step) in plan.steps().enumerate() {
+        let input = match step.inputs[0] {
+            NO_TENSOR => String::from("-"),
+            first => shape(&plan.tensor(first)?),
+        };
+        let output = plan.tensor(step.output)?;
+        let bytes: u64 = step.constants.iter().map(|constant| constant.len_bytes).sum();
+        writeln!(
+            text,
+            "{index:4}  {:17}  {input:15}  {:15}  {:>10}  {bytes:>9}  {:>11}",
+            name(&step.operation),
+            shape(&output),
+            output.offset_bytes,
+            step.macs,
+        )?;
+        macs += step.macs;
+        constants += bytes;
+    }
+    writeln!(
+        text,
+        "{} steps, {} tensors, {} bytes of arena, {constants} bytes of constants read, {macs} MACs",
+        plan.step_count(),
+        plan.tensor_count(),
+        plan.arena_bytes(),
+    )?;
+    Ok(text)
+}
+
+fn shape(tensor: &Tensor) -> String {
+    let element = match tensor.element {
+        Element::U8 => "u8",
+        Element::F32 => "f32",
+    };
+    format!("{}x{}x{} {element}", tensor.height, tensor.width, tensor.channels)
+}
+
+fn name(operation: &Operation) -> &'static str {
+    match operation {
+        Operation::Convolution { .. } => "convolution",
+        Operation::Depthwise { .. } => "depthwise",
+        Operation::MatrixProduct { .. } => "matrix product",
+        Operation::Attention { .. } => "attention",
+        Operation::Binary { .. } => "binary",
+        Operation::Unary { .. } => "unary",
+        Operation::MaxPool { .. } => "max pool",
+        Operation::AveragePool { .. } => "average pool",
+        Operation::GlobalAverage => "global average",
+        Operation::ChannelMean => "channel mean",
+        Operation::Resize { .. } => "resize",
+        Operation::Softmax => "softmax",
+        Operation::LayerNorm { .. } => "layer norm",
+        Operation::Quantize => "quantize",
+        Operation::Dequantize => "dequantize",
+        Operation::Copy => "copy",
+        Operation::Pad { .. } => "pad",
+        Operation::Transpose { .. } => "transpose",
+        Operation::Slice { .. } => "slice",
+        Operation::Broadcast => "broadcast",
+        Operation::Constant => "constant",
+    }
+}

@@ -50,3 +50,17 @@ pub fn apply_binary(op: BinaryOp, left: f32, right: f32) -> f32 {
         BinaryOp::Power => libm::powf(left, right),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_have_their_known_values() {
+        let hard_swish = |x| apply(Activation::HardSwish, x);
+        assert!((apply(Activation::Gelu, 1.0) - 0.841_345).abs() < 1e-5);
+        assert!((hard_swish(1.0) - 2.0 / 3.0).abs() < 1e-6);
+        let leaky_relu = apply(Activation::LeakyRelu { slope: 0.25 }, -2.0);
+        assert_eq!([hard_swish(-4.0), hard_swish(4.0), leaky_relu], [0.0, 4.0, -0.5]);
+    }
+}

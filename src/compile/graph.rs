@@ -4,6 +4,7 @@
 //! writes it down as steps. Constants are f32 throughout: quantised weights are recognised by
 //! their values (see `quantized`).
 
+pub use crate::math::network::quantization::Quantization;
 use crate::plan::{Activation, BinaryOp, CoordinateMode, Interpolation};
 use std::string::String;
 use std::sync::Arc;
@@ -12,15 +13,6 @@ use std::vec::Vec;
 /// Index of a value in [`Graph::values`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub usize);
-
-/// 8-bit numbers that stand for others: `value = (q - zero_point) * scale`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quantization {
-    /// Step between neighbouring numbers, positive.
-    pub scale: f32,
-    /// The number that stands for 0.
-    pub zero_point: u8,
-}
 
 /// A tensor.
 #[derive(Clone, Debug)]

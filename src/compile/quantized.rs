@@ -4,7 +4,7 @@
 //! What does not fit stays in floats, with its quantisation and dequantisation as nodes.
 
 use super::fuse::{skip_reshapes, stride_into_convolution};
-use super::graph::{Convolution, Graph, Node, Op, Quantization, ValueId};
+use super::graph::{Convolution, Graph, Node, Op, ValueId};
 use super::weights::integers_of;
 use crate::plan::{Activation, BinaryOp};
 use std::collections::HashMap;
@@ -217,20 +217,13 @@ fn table_at(graph: &Graph, index: usize) -> Option<(ValueId, [u8; 256])> {
     let from = graph.value(source).quantization?;
     let to = graph.value(node.output).quantization?;
     let mut known = HashMap::new();
-    let entries: Vec<f32> =
-        (0..256).map(|q| (q as f32 - f32::from(from.zero_point)) * from.scale).collect();
+    let entries: Vec<f32> = (0..=255).map(|q| from.real(q)).collect();
     let results = evaluate(graph, *x, source, &entries, &mut known)?;
     let mut table = [0; 256];
     for (entry, value) in table.iter_mut().zip(&results) {
-        *entry = round_to(*value, to);
+        *entry = to.quantized(*value);
     }
     Some((source, table))
-}
-
-/// The 8-bit number nearest to `value`; NaN becomes the smallest.
-pub fn round_to(value: f32, to: Quantization) -> u8 {
-    let steps = (value / to.scale).round_ties_even() + f32::from(to.zero_point);
-    if steps >= 255.0 { 255 } else { steps as u8 }
 }
 
 /// Finds the one quantised tensor that `id` is a function of. `None`: there is not exactly one, or
@@ -295,8 +288,7 @@ fn evaluate(
             let inner = &graph.nodes[graph.writer(node.inputs[0])?];
             let grid = graph.value(node.inputs[0]).quantization?;
             let values = evaluate(graph, inner.inputs[0], source, entries, known)?;
-            let rounded = values.iter().map(|&value| round_to(value, grid));
-            rounded.map(|q| (f32::from(q) - f32::from(grid.zero_point)) * grid.scale).collect()
+            values.iter().map(|&value| grid.real(grid.quantized(value))).collect()
         }
         Op::Unary { activation, .. } => {
             let values = evaluate(graph, node.inputs[0], source, entries, known)?;

@@ -104,34 +104,49 @@ pub(super) fn output_shape(onnx: &[u8], options: &Options<'_>) -> Result<Vec<usi
 /// Every step up to tract's decluttered graph.
 fn prepare(onnx: &[u8], options: &Options<'_>, wanted: &[&str]) -> Result<TypedModel> {
     let framework = framework();
-    let mut model = guard::parse(&framework, onnx)?;
-    cut::cut(&mut model.graph, options, wanted)?;
-    legalise::legalise(&mut model.graph)?;
-    guard::check(&framework, &model.graph)?;
+    let mut model = checked(&framework, onnx, options, wanted)?;
     if options.precision == Precision::AsModel {
         integers::rewrite(&mut model.graph);
     }
     typed_model(&framework, &model.into_proto(), options)
 }
 
+/// The part of the network that leads to `wanted`, in operators that are known.
+fn checked(
+    framework: &Onnx,
+    onnx: &[u8],
+    options: &Options<'_>,
+    wanted: &[&str],
+) -> Result<guard::GraphModel> {
+    let mut model = guard::parse(framework, onnx)?;
+    cut::cut(&mut model.graph, options, wanted)?;
+    legalise::legalise(&mut model.graph)?;
+    guard::check(framework, &model.graph)?;
+    Ok(model)
+}
+
+/// tract's typed graph, its tensors of bounded size.
+fn typed(framework: &Onnx, proto: &ModelProto, options: &Options<'_>) -> Result<TypedModel> {
+    let build = || -> TractResult<TypedModel> {
+        let mut model = framework.parse(proto, None)?.model;
+        let shape = input_shape(options);
+        model.set_input_fact(0, datum_type(options.input.element).fact(shape).into())?;
+        model.into_typed()
+    };
+    let model = build().map_err(|error| load_error(&error))?;
+    check_sizes(&model)?;
+    Ok(model)
+}
+
 /// The decluttered graph with its quantisations as the model has them.
 pub(super) fn lowering_model(onnx: &[u8], options: &Options<'_>) -> Result<TypedModel> {
     check_options(options)?;
     let framework = framework();
-    let mut model = guard::parse(&framework, onnx)?;
-    cut::cut(&mut model.graph, options, &wanted(options))?;
-    legalise::legalise(&mut model.graph)?;
-    guard::check(&framework, &model.graph)?;
-    let build = || -> TractResult<TypedModel> {
-        let mut model = framework.parse(&model.into_proto(), None)?.model;
-        let shape = input_shape(options);
-        model.set_input_fact(0, datum_type(options.input.element).fact(shape).into())?;
-        model.into_typed()?.into_decluttered()
-    };
-    let typed = build().map_err(|error| load_error(&error))?;
-    check_sizes(&typed)?;
-    check_outputs(&typed, options)?;
-    Ok(typed)
+    let model = checked(&framework, onnx, options, &wanted(options))?;
+    let mut model = typed(&framework, &model.into_proto(), options)?;
+    model.declutter().map_err(|error| load_error(&error))?;
+    check_outputs(&model, options)?;
+    Ok(model)
 }
 
 /// tract's ONNX front end with this library's quantisation operators in place of its own.
@@ -144,14 +159,7 @@ pub(super) fn framework() -> Onnx {
 
 /// The decluttered model with its quantised activations as `options.precision` says.
 fn typed_model(framework: &Onnx, proto: &ModelProto, options: &Options<'_>) -> Result<TypedModel> {
-    let build = || -> TractResult<TypedModel> {
-        let mut model = framework.parse(proto, None)?.model;
-        let shape = input_shape(options);
-        model.set_input_fact(0, datum_type(options.input.element).fact(shape).into())?;
-        model.into_typed()
-    };
-    let mut model = build().map_err(|error| load_error(&error))?;
-    check_sizes(&model)?;
+    let mut model = typed(framework, proto, options)?;
     let finish = |model: &mut TypedModel| -> TractResult<()> {
         emulate(model, options.precision)?;
         model.declutter()?;

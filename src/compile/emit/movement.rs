@@ -1,8 +1,8 @@
 //! Nodes that move values: most become another way to see the same memory.
 
 use super::super::graph::{Node, Op, ValueId};
-use super::super::quantized::round_to;
 use super::{Emitter, canonical, unsupported};
+use crate::math::network::table_u8::build_table;
 use crate::plan::{NO_TENSOR, Operation};
 use crate::status::{Result, Status};
 use std::vec::Vec;
@@ -72,11 +72,7 @@ impl Emitter<'_> {
             let target = self.slice_of(whole, start, shape, self.quantization(node.output))?;
             let table = match (value.quantization, self.quantization(node.output)) {
                 (Some(from), Some(to)) if from != to => {
-                    let entry = |q: u8| {
-                        round_to((f32::from(q) - f32::from(from.zero_point)) * from.scale, to)
-                    };
-                    let table: Vec<u8> = (0..=255).map(entry).collect();
-                    self.constants.add(&table)
+                    self.constants.add(&build_table(|value| value, from, to))
                 }
                 _ => Default::default(),
             };
@@ -169,7 +165,7 @@ impl Emitter<'_> {
             return Err(unsupported("padding of channels"));
         }
         let value = match from.quantization {
-            Some(grid) => f32::from(round_to(value, grid)),
+            Some(grid) => f32::from(grid.quantized(value)),
             None => value,
         };
         let number = |back: usize| {

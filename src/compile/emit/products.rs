@@ -97,10 +97,7 @@ fn padded<T: Copy>(values: &[T], groups: usize, fill: T) -> Vec<T> {
 fn limits(activation: Activation, output: Quantization) -> Result<(u8, u8)> {
     match activation {
         Activation::None => Ok((0, 255)),
-        Activation::Clip { low, high } => {
-            use super::super::quantized::round_to;
-            Ok((round_to(low, output), round_to(high, output)))
-        }
+        Activation::Clip { low, high } => Ok((output.quantized(low), output.quantized(high))),
         _ => Err(unsupported("activation of a convolution in integers")),
     }
 }

@@ -6,6 +6,7 @@
 use super::activation_f32::Epilogue;
 use super::gemm_f32::{self, LeftRows, Product, Segment, TileKernel, Weights, ZEROS};
 use super::view::{View, ViewMut};
+use super::window::Window;
 use crate::math::pieces;
 use core::ops::Range;
 
@@ -13,35 +14,6 @@ use core::ops::Range;
 const FEW_CHANNELS: usize = 64;
 /// Output pixels that a copied slab serves at least.
 const SLAB_PIXELS: usize = 96;
-
-/// The kernel's geometry. Bottom and right padding follow from the output's size.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Window {
-    /// Kernel height and width.
-    pub kernel: [usize; 2],
-    /// Steps down and right from output to output.
-    pub stride: [usize; 2],
-    /// Steps down and right from tap to tap.
-    pub dilation: [usize; 2],
-    /// Rows of zeros above and columns of zeros left of the input.
-    pub padding: [usize; 2],
-}
-
-impl Window {
-    /// A 1x1 kernel.
-    pub const ONE: Window =
-        Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], padding: [0, 0] };
-
-    /// Input positions that `count` outputs span along an axis, 0 down, 1 right.
-    pub const fn span(&self, axis: usize, count: usize) -> usize {
-        let (kernel, stride) = if axis == 0 {
-            (self.kernel[0].saturating_sub(1).saturating_mul(self.dilation[0]), self.stride[0])
-        } else {
-            (self.kernel[1].saturating_sub(1).saturating_mul(self.dilation[1]), self.stride[1])
-        };
-        count.saturating_sub(1).saturating_mul(stride).saturating_add(kernel).saturating_add(1)
-    }
-}
 
 /// A convolution's numbers.
 #[derive(Clone, Copy, Debug)]

@@ -6,11 +6,11 @@
 //! of them are taken as one with more channels, so that vectors are full.
 
 use super::activation_f32::{Activation, Epilogue, Rows};
-use super::conv_f32::Window;
 use super::floats::{Floats, Portable};
 use super::gemm_f32::BLOCK;
 use super::kernels_f32::KernelsF32;
 use super::view::{View, ViewMut};
+use super::window::Window;
 use crate::math::pieces;
 use core::ops::Range;
 

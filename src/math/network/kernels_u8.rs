@@ -96,3 +96,6 @@ pub static PORTABLE: KernelsU8 = KernelsU8 {
     dequantize_planes: dequantize_planes_u8,
     dequantize: dequantize_u8,
 };
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! Pooling of f32 maps: greatest and mean values under a window, and means over a whole map.
 
-use super::conv_f32::Window;
 use super::depthwise_f32::met;
 use super::floats::Floats;
 use super::kernels_f32::KernelsF32;
 use super::view::{View, ViewMut};
+use super::window::Window;
 use core::ops::Range;
 
 /// What becomes of the values under a window.

@@ -14,6 +14,20 @@ pub struct Window {
 }
 
 impl Window {
+    /// A 1x1 kernel.
+    pub const ONE: Window =
+        Window { kernel: [1, 1], stride: [1, 1], dilation: [1, 1], padding: [0, 0] };
+
+    /// Input positions that `count` outputs span along an axis, 0 down, 1 right.
+    pub const fn span(&self, axis: usize, count: usize) -> usize {
+        let (kernel, stride) = if axis == 0 {
+            (self.kernel[0].saturating_sub(1).saturating_mul(self.dilation[0]), self.stride[0])
+        } else {
+            (self.kernel[1].saturating_sub(1).saturating_mul(self.dilation[1]), self.stride[1])
+        };
+        count.saturating_sub(1).saturating_mul(stride).saturating_add(kernel).saturating_add(1)
+    }
+
     /// The input row that tap `tap` of output row `row` meets, if it is inside a map of `height`.
     #[inline(always)]
     pub fn input_row(&self, row: usize, tap: usize, height: usize) -> Option<usize> {

@@ -3,7 +3,7 @@
 use super::activation::{activation, check_activation};
 use super::site::{
     Length, Site, check_addresses, check_ratio, check_window, has_element, invalid, kernel_window,
-    same_shape, unsupported, window_f32,
+    same_shape, unsupported,
 };
 use super::work::Work;
 use crate::math::network::activation_f32::{Epilogue, Residual as ResidualF32};
@@ -170,7 +170,7 @@ fn check_f32(site: &Site<'_>, fields: &Fields, input: &Tensor) -> Result<()> {
     ])?;
     site.check_finite(1)?;
     site.check_finite(4)?;
-    let len = conv_f32_scratch_len(&window_f32(&fields.window), channels, output.width as usize);
+    let len = conv_f32_scratch_len(&kernel_window(&fields.window), channels, output.width as usize);
     site.check_scratch(len.saturating_mul(size_of::<f32>()))
 }
 
@@ -200,7 +200,7 @@ pub fn scratch_bytes(
             conv_u8_scratch_len(&shape, step, pixels)
         }
         Element::F32 => {
-            let window = window_f32(&fields.window);
+            let window = kernel_window(&fields.window);
             let len = conv_f32_scratch_len(&window, shape.channels, output.width as usize);
             len.saturating_mul(size_of::<f32>())
         }
@@ -291,7 +291,7 @@ fn run_f32(site: &Site<'_>, fields: &Fields, mut work: Work<'_>) -> Option<()> {
     };
     let activation = activation(&fields.activation, site.constant(4))?;
     let conv = Conv {
-        window: window_f32(&fields.window),
+        window: kernel_window(&fields.window),
         groups: fields.groups as usize,
         weights,
         epilogue: Epilogue { scale: 1.0, bias: site.constant(1), residual, activation },

@@ -2,9 +2,7 @@
 
 use super::activation::{activation, check_activation};
 use super::convolution::check_clamp;
-use super::site::{
-    Length, Site, check_window, has_element, invalid, kernel_window, unsupported, window_f32,
-};
+use super::site::{Length, Site, check_window, has_element, invalid, kernel_window, unsupported};
 use super::work::Work;
 use crate::math::arch::depthwise_u8_scratch_len;
 use crate::math::network::depthwise_f32::{
@@ -59,7 +57,7 @@ fn check_f32(site: &Site<'_>, window: &Window, activation: &Activation) -> Resul
 }
 
 fn scratch_f32(window: &Window, channels: usize) -> usize {
-    let len = depthwise_f32_scratch_len(&window_f32(window), channels);
+    let len = depthwise_f32_scratch_len(&kernel_window(window), channels);
     len.saturating_mul(size_of::<f32>())
 }
 
@@ -97,7 +95,7 @@ fn run_f32(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
         return None;
     };
     let layer = Depthwise {
-        window: window_f32(window),
+        window: kernel_window(window),
         weights: site.constant(0),
         bias: site.constant(1),
         activation: activation(function, site.constant(4))?,

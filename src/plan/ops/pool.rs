@@ -2,7 +2,6 @@
 
 use super::site::{
     Site, check_ratio, check_window, has_element, has_shape, invalid, kernel_window, unsupported,
-    window_f32,
 };
 use super::work::{Work, range};
 use crate::math::network::pool_f32::{Pool, mean_over_pixels_f32, pool_f32};
@@ -125,7 +124,7 @@ fn run_f32(site: &Site<'_>, mut work: Work<'_>, pool: Pool, window: &Window) -> 
     let input = work.input::<f32>(site, 0)?;
     let output = &mut work.output::<f32>(site)?;
     let kernels = work.kernels.floats;
-    pool_f32(kernels, pool, &window_f32(window), &input, output, work.rows).then_some(())
+    pool_f32(kernels, pool, &kernel_window(window), &input, output, work.rows).then_some(())
 }
 
 fn run_max_u8(site: &Site<'_>, mut work: Work<'_>, window: &Window) -> Option<()> {

@@ -1,6 +1,5 @@
 //! A step with its tensors: what the checks and the kernels of an operation look at.
 
-use crate::math::network::conv_f32;
 use crate::math::network::window::Window as KernelWindow;
 use crate::plan::reader::Plan;
 use crate::plan::step::{MAX_CONSTANTS, MAX_INPUTS, Operation, Step, Window};
@@ -281,10 +280,4 @@ pub fn kernel_window(window: &Window) -> KernelWindow {
 pub fn check_ratio(ratio: f32) -> Result<()> {
     let valid = ratio.is_finite() && ratio > 0.0 && ratio < 1e30;
     if valid { Ok(()) } else { Err(invalid("ratio of two scales")) }
-}
-
-/// The window as float kernels see it.
-pub fn window_f32(window: &Window) -> conv_f32::Window {
-    let KernelWindow { kernel, stride, dilation, padding } = kernel_window(window);
-    conv_f32::Window { kernel, stride, dilation, padding }
 }

@@ -281,6 +281,3 @@ pub fn resize_nearest_u8_f32(
         rows,
     );
 }
-
-#[cfg(test)]
-mod tests;

@@ -21,6 +21,8 @@ use png::{BitDepth, ColorType};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::process::Stdio;
+use zsseg::bundle::Bundle;
+use zsseg::plan::{NO_TENSOR, Plan};
 
 const SIZE: (u32, u32) = (32, 16);
 
@@ -214,6 +216,43 @@ fn inspect_shows_the_model() {
         bytes(&small, "preprocessing_bytes") + bytes(&small, "head_bytes"),
         bytes(&small, "total_bytes")
     );
+}
+
+#[test]
+fn inspect_shows_the_plan_of_a_compiled_bundle() {
+    let sandbox = sandbox();
+    sandbox.run(&["inspect", "tiny.zsb", "--plan"]).expect_error(1, &["zsseg compile"]);
+    sandbox.run(&["compile", "tiny.zsb", "-o", "plan.zsb"]).expect(0);
+    let document = sandbox.run(&["inspect", "plan.zsb", "--json"]).expect(0).json();
+    assert_eq!((&document["integers"]["float_nodes"]), &1);
+    let bytes = |field: &str| document["arena"][field].as_u64().unwrap();
+    assert!(bytes("network_bytes") > 0);
+    let parts = bytes("preprocessing_bytes") + bytes("network_bytes") + bytes("head_bytes");
+    assert_eq!(parts, bytes("total_bytes"));
+    let text = sandbox.run(&["inspect", "plan.zsb"]).expect(0).out;
+    assert!(text.contains("BACKBONE_PLAN") && text.contains("plan, in the arena"), "{text}");
+
+    let steps = sandbox.run(&["inspect", "plan.zsb", "--plan"]).expect(0).out;
+    assert!(steps.contains("convolution") && steps.contains("bytes of arena"), "{steps}");
+    sandbox.run(&["inspect", "plan.zsb", "--arena-picture", "arena.svg"]).expect(0);
+    let picture = String::from_utf8(sandbox.read("arena.svg")).unwrap();
+    let plan = sandbox.read("plan.zsb");
+    let plan = Plan::new(Bundle::open(&plan).unwrap().plan().unwrap()).unwrap();
+    let owners = (0..plan.tensor_count() as u16)
+        .filter(|index| plan.tensor(*index).unwrap().parent == NO_TENSOR)
+        .count();
+    let outlines = picture.matches("<rect").count() - 1;
+    assert!(picture.starts_with("<svg") && outlines >= 2 * owners, "{outlines} of {owners}");
+
+    let mut damaged = sandbox.read("plan.zsb");
+    let len = damaged.len();
+    damaged[len - 1] ^= 1;
+    sandbox.write("damaged.zsb", &damaged);
+    for option in [&["--plan"][..], &["--arena-picture", "x.svg"]] {
+        let ran = sandbox.run(&[&["inspect", "damaged.zsb"], option].concat());
+        ran.expect_error(1, &["checksum", "BACKBONE_PLAN"]);
+    }
+    assert!(!sandbox.exists("x.svg"));
 }
 
 #[test]

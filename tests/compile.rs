@@ -159,7 +159,7 @@ fn quantised_layers_give_the_same_bits_on_every_processor() {
 
 #[test]
 fn the_shipped_network_gives_the_tract_engine_s_integers() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/voc11-lite0-zs.zsb");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/voc11-lite0-zs-onnx.zsb");
     let bytes = fs::read(path).unwrap();
     let bundle = Bundle::parse(&bytes).unwrap();
     let manifest = bundle.manifest();
@@ -249,7 +249,7 @@ fn labels(bytes: &[u8], picture: &Image<'_>, pieces: u32) -> Vec<u16> {
 #[test]
 fn a_compiled_bundle_gives_the_masks_of_the_tract_engine() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let bytes = fs::read(root.join("models/voc11-lite0-zs.zsb")).unwrap();
+    let bytes = fs::read(root.join("models/voc11-lite0-zs-onnx.zsb")).unwrap();
     let bundle = Bundle::parse(&bytes).unwrap();
     let compiled = compile_bundle(&bundle, Target::X86_64).unwrap();
     assert!(compiled.arena_bytes as f64 <= 1.1 * compiled.bound_bytes as f64);

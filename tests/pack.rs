@@ -8,7 +8,8 @@ use command::{BLUE, GREEN, PACK_TOML, RED, Ran, Sandbox, head, read_png};
 use zsseg::bundle::Bundle;
 use zsseg::convert::{Config, Source, Sources, ZeroShotSources};
 use zsseg::map::Layout;
-use zsseg::spec::{HeadKind, WeightType, Weights};
+use zsseg::plan::{Plan, Target};
+use zsseg::spec::{Backbone, HeadKind, WeightType, Weights};
 
 /// The pack file for a classifier over the network's features.
 fn linear_toml() -> String {
@@ -47,7 +48,7 @@ fn the_bundle_says_what_the_pack_file_says() {
     let bundle = Bundle::open(&bytes).unwrap();
     assert_eq!((bundle.model_name(), bundle.license()), ("tiny", "CC0-1.0"));
     assert_eq!((bundle.grid_width(), bundle.grid_height()), (4, 4));
-    assert_eq!(bundle.output_layout(), Layout::Chw);
+    assert_eq!((bundle.backbone(), bundle.output_layout()), (Backbone::Plan, Layout::Hwc));
     assert_eq!(bundle.head().kind, HeadKind::Logits);
     assert_eq!(bundle.class(2).unwrap().name, "blue");
     assert!(bundle.class(0).unwrap().background);
@@ -58,6 +59,42 @@ fn the_bundle_says_what_the_pack_file_says() {
 
     sandbox.pack(&["--card", "card.md"]).expect(0);
     assert_eq!(sandbox.read("tiny.zsb"), bytes, "equal sources give equal bytes");
+}
+
+#[test]
+fn packing_compiles_and_compiling_what_was_packed_gives_the_same() {
+    let sandbox = Sandbox::with_sources();
+    sandbox.picture("a.png", (32, 16), BLUE, GREEN);
+    sandbox.pack(&[]).expect(0);
+    let compiled = sandbox.read("tiny.zsb");
+    sandbox.segment(&["a.png", "-o", "plan.png"]).expect(0);
+    sandbox.pack(&["--engine", "tract"]).expect(0);
+    let packed = sandbox.read("tiny.zsb");
+    let bundle = Bundle::open(&packed).unwrap();
+    assert_eq!((bundle.backbone(), bundle.output_layout()), (Backbone::Onnx, Layout::Chw));
+    sandbox.segment(&["a.png", "-o", "tract.png"]).expect(0);
+    assert_eq!(sandbox.read("plan.png"), sandbox.read("tract.png"));
+    let ran = sandbox.run(&["compile", "tiny.zsb", "-o", "again.zsb"]).expect(0);
+    assert!(ran.out.contains("steps for") && ran.out.contains("runs"), "{}", ran.out);
+    assert!(sandbox.read("again.zsb") == compiled);
+    for target in Target::ALL {
+        let name = target.name();
+        sandbox.run(&["compile", "tiny.zsb", "-o", "other.zsb", "--target", name]).expect(0);
+        let bytes = sandbox.read("other.zsb");
+        let plan = Plan::new(Bundle::open(&bytes).unwrap().plan().unwrap()).map(|p| p.target());
+        assert_eq!(plan.unwrap(), target);
+    }
+}
+
+#[test]
+fn what_cannot_be_compiled_is_refused_and_nothing_is_written() {
+    let sandbox = Sandbox::with_sources();
+    sandbox.pack(&[]).expect(0);
+    let ran = sandbox.run(&["compile", "tiny.zsb", "-o", "out.zsb"]);
+    ran.expect_error(1, &["tiny.zsb", "no ONNX network"]);
+    sandbox.run(&["compile", "tiny.zsb", "-o", "out.zsb", "--target", "z80"]).expect(2);
+    sandbox.run(&["compile", "nonesuch.zsb", "-o", "out.zsb"]).expect_error(1, &["nonesuch.zsb"]);
+    assert!(!sandbox.exists("out.zsb"));
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use super::model::ModelFile;
 use super::{Outcome, pack, write};
-use crate::convert::compile_bundle;
+use crate::convert::{CompiledBundle, compile_bundle};
 use crate::plan::Target;
 use anyhow::{Context, Result};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::format;
 use std::io::Write;
 use std::path::PathBuf;
-use std::string::ToString;
+use std::string::{String, ToString};
 
 /// Compile the network of a bundle to a plan, which runs in the arena and needs no tract.
 ///
@@ -20,9 +22,32 @@ pub struct Args {
     /// The bundle to write.
     #[arg(short = 'o', long = "output", value_name = "BUNDLE.zsb")]
     output: PathBuf,
+    /// The processor that will run it.
+    #[arg(long, value_parser = target_parser(), default_value = Target::host().name())]
+    target: Target,
     /// Write the bundle without trying it.
     #[arg(long)]
     no_check: bool,
+}
+
+/// From the name of a target to the target.
+pub fn target_parser() -> impl TypedValueParser<Value = Target> {
+    let names = PossibleValuesParser::new(Target::ALL.map(Target::name));
+    names.map(|name| {
+        Target::ALL.into_iter().find(|target| target.name() == name).unwrap_or(Target::host())
+    })
+}
+
+/// What `pack` and `compile` say of a plan.
+pub fn summary(compiled: &CompiledBundle, target: Target) -> String {
+    let share = compiled.arena_bytes as f64 / compiled.bound_bytes.max(1) as f64;
+    format!(
+        "{} steps for {}, {} bytes of plan, works in {} bytes ({share:.3} of the least possible)",
+        compiled.steps,
+        target.name(),
+        compiled.plan_bytes,
+        compiled.arena_bytes,
+    )
 }
 
 /// Runs the command.
@@ -30,22 +55,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let file = ModelFile::read(Some(&args.bundle))?;
     let bundle = file.bundle()?;
     bundle.verify()?;
-    let compiled = compile_bundle(&bundle, Target::X86_64);
+    let compiled = compile_bundle(&bundle, args.target);
     let compiled = compiled.with_context(|| file.path.display().to_string())?;
     if !args.no_check {
         pack::check_runs(&compiled.bytes)
             .context("the finished bundle does not run; nothing was written")?;
     }
     write::atomically(&args.output, &compiled.bytes)?;
-    let share = compiled.arena_bytes as f64 / compiled.bound_bytes.max(1) as f64;
-    writeln!(
-        out,
-        "{}: {} steps, {} bytes of plan, works in {} bytes ({share:.3} of the least possible){}",
-        args.output.display(),
-        compiled.steps,
-        compiled.plan_bytes,
-        compiled.arena_bytes,
-        if args.no_check { " (not tried)" } else { ", runs" }
-    )?;
+    let summary = summary(&compiled, args.target);
+    let tried = if args.no_check { " (not tried)" } else { ", runs" };
+    writeln!(out, "{}: {summary}{tried}", args.output.display())?;
     Ok(Outcome::Done)
 }

@@ -8,6 +8,7 @@ use crate::backbone::Coverage;
 use crate::bundle::{Bundle, Section};
 use crate::image::Preprocessor;
 use crate::limits::Limits;
+use crate::plan::{Element, Plan};
 use crate::segmenter::Segmenter;
 use crate::status::Result;
 use serde::Serialize;
@@ -111,6 +112,8 @@ pub struct Arena {
     extra_classes: u32,
     /// Resampling tables and rows of the frame.
     preprocessing_bytes: usize,
+    /// Activations of a compiled network; 0 for an engine with memory of its own.
+    network_bytes: usize,
     /// The list of classes, added rows, logits and pixels of a row.
     head_bytes: usize,
     /// What the caller must provide.
@@ -124,12 +127,15 @@ impl Arena {
         let mut arena = crate::arena::Arena::counting();
         Preprocessor::carve(&mut arena, &bundle.input(), &bundle.preprocess(), limits)?;
         let preprocessing_bytes = arena.used_bytes();
+        let plan = bundle.plan().map(Plan::new).transpose()?;
+        let network_bytes = plan.map_or(0, |plan| plan.arena_bytes());
         Ok(Arena {
             max_frame_width: limits.max_frame_width,
             max_frame_height: limits.max_frame_height,
             extra_classes: limits.extra_classes,
             preprocessing_bytes,
-            head_bytes: total_bytes.saturating_sub(preprocessing_bytes),
+            network_bytes,
+            head_bytes: total_bytes.saturating_sub(preprocessing_bytes + network_bytes),
             total_bytes,
         })
     }
@@ -163,6 +169,25 @@ impl From<Coverage> for Integers {
             float_macs: coverage.float_macs,
             emulated_quantizations: coverage.emulated_quantizations,
         }
+    }
+}
+
+impl Integers {
+    /// Of a compiled network: every step is what it says.
+    ///
+    /// # Errors
+    /// None for a plan that was checked.
+    pub fn of_plan(plan: &Plan<'_>) -> Result<Integers> {
+        let mut coverage = Coverage::default();
+        for step in plan.steps().filter(|step| step.macs > 0) {
+            let (nodes, macs) = match plan.tensor(step.inputs[0])?.element {
+                Element::U8 => (&mut coverage.integer_nodes, &mut coverage.integer_macs),
+                Element::F32 => (&mut coverage.float_nodes, &mut coverage.float_macs),
+            };
+            *nodes += 1;
+            *macs += step.macs;
+        }
+        Ok(Integers::from(coverage))
     }
 }
 
@@ -239,26 +264,37 @@ impl Description {
         let total = (found.integer_macs + found.exact_macs + found.float_macs).max(1) as f64;
         let percent = |macs: u64| macs as f64 / total * 100.0;
         format!(
-            "  {:10} {:.1} million multiply-accumulates: {:.1} % in integers ({} nodes), {:.1} % in \
-             whole numbers carried exactly by floats ({} nodes), {:.1} % in floats ({} nodes); {} \
-             activations rounded to their grid\n",
+            "  {:10} {:.1} million multiply-accumulates: {:.1} % in integers ({} nodes){}, {:.1} % in \
+             floats ({} nodes){}\n",
             "arithmetic",
             total / 1e6,
             percent(found.integer_macs),
             found.integer_nodes,
-            percent(found.exact_macs),
-            found.exact_nodes,
+            match found.exact_nodes {
+                0 => String::new(),
+                nodes => format!(
+                    ", {:.1} % in whole numbers carried exactly by floats ({nodes} nodes)",
+                    percent(found.exact_macs)
+                ),
+            },
             percent(found.float_macs),
             found.float_nodes,
-            found.emulated_quantizations
+            match found.emulated_quantizations {
+                0 => String::new(),
+                count => format!("; {count} activations rounded to their grid"),
+            }
         )
     }
 
     fn arena_text(&self) -> String {
         let Some(arena) = &self.arena else { return String::new() };
+        let network = match arena.network_bytes {
+            0 => "; the engine has memory of its own".to_string(),
+            bytes => format!(", network {bytes}"),
+        };
         format!(
             "  {:10} {} bytes for frames up to {}x{} and {} more classes: preprocessing {}, head \
-             and mask {}; the engine has memory of its own\n\n",
+             and mask {}{network}\n\n",
             "arena",
             arena.total_bytes,
             arena.max_frame_width,

@@ -3,9 +3,10 @@
 use super::description::{Arena, Description, Integers};
 use super::failure::Usage;
 use super::model::{Memory, ModelFile};
-use super::{Outcome, steps, write};
+use super::{Outcome, arena_picture, steps, write};
 use crate::bundle::Bundle;
 use crate::limits::{Limits, MAX_CLASSES};
+use crate::plan::Plan;
 use crate::segmenter::Segmenter;
 use crate::spec::Backbone;
 use anyhow::{Context, Error, Result, bail};
@@ -30,6 +31,10 @@ pub struct Args {
     /// Print the steps of a compiled network and nothing else.
     #[arg(long, conflicts_with_all = ["json", "extract"])]
     plan: bool,
+    /// Draw the arena of a compiled network over its steps (SVG; "-" for standard output) and print
+    /// nothing else.
+    #[arg(long, value_name = "FILE.svg", conflicts_with_all = ["json", "extract", "plan"])]
+    arena_picture: Option<PathBuf>,
     /// Largest frame that the arena's size is stated for.
     #[arg(long, value_name = "WxH", default_value = "1920x1080", value_parser = parse_frame)]
     max_frame: (u32, u32),
@@ -61,8 +66,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     if args.plan {
-        bundle.verify()?;
-        out.write_all(steps::text(&bundle)?.as_bytes())?;
+        out.write_all(steps::text(&plan_of(&bundle)?)?.as_bytes())?;
+        return Ok(Outcome::Done);
+    }
+    if let Some(target) = &args.arena_picture {
+        put(target, arena_picture::svg(&plan_of(&bundle)?)?.as_bytes(), out)?;
         return Ok(Outcome::Done);
     }
     let frames = Limits::for_frames(args.max_frame.0, args.max_frame.1);
@@ -93,6 +101,9 @@ fn load(bundle: &Bundle<'_>) -> Result<Option<Integers>> {
     if bundle.backbone() == Backbone::External {
         return Ok(None);
     }
+    if bundle.plan().is_some() {
+        return Ok(Some(Integers::of_plan(&plan_of(bundle)?)?));
+    }
     let limits = Limits::for_frames(1, 1);
     let mut memory = Memory::for_model(bundle, &limits)?;
     let segmenter = Segmenter::new(bundle, &limits, memory.arena())?;
@@ -107,9 +118,22 @@ fn extract(bundle: &Bundle<'_>, name: &str, target: &Path, out: &mut dyn Write) 
         bail!(Usage(format!("the bundle has no section {name}; it has {names}")));
     };
     bundle.verify()?;
+    put(target, section.bytes, out)
+}
+
+fn put(target: &Path, bytes: &[u8], out: &mut dyn Write) -> Result<()> {
     match target == Path::new("-") {
-        true => out.write_all(section.bytes)?,
-        false => write::atomically(target, section.bytes)?,
+        true => out.write_all(bytes)?,
+        false => write::atomically(target, bytes)?,
     }
     Ok(())
+}
+
+/// The plan of a bundle whose checksums match.
+fn plan_of<'a>(bundle: &Bundle<'a>) -> Result<Plan<'a>> {
+    bundle.verify()?;
+    let Some(bytes) = bundle.plan() else {
+        bail!("the bundle holds no plan; `zsseg compile` makes one");
+    };
+    Ok(Plan::new(bytes)?)
 }

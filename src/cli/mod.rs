@@ -3,6 +3,7 @@
 //! Exit codes: 0 all done, 1 some work failed, 2 the command line is wrong. Results go to standard
 //! output, errors and progress to standard error.
 
+mod arena_picture;
 mod bench;
 mod bench_classes;
 mod class_options;

@@ -1,15 +1,21 @@
 //! `zsseg pack`.
 
+use super::compile::{summary, target_parser};
 use super::model::{Memory, read_capped};
 use super::{Outcome, write};
 use crate::bundle::Bundle;
-use crate::convert::{self, Config, Source, Sources, WeightTypeName, WordTable, ZeroShotSources};
+use crate::convert::{
+    self, CompiledBundle, Config, Source, Sources, WeightTypeName, WordTable, ZeroShotSources,
+    compile_bundle,
+};
 use crate::head::Output;
 use crate::image::{Image, PixelFormat};
 use crate::limits::{Limits, MAX_BUNDLE_BYTES};
+use crate::plan::Target;
 use crate::segmenter::Segmenter;
 use crate::spec::WeightType;
 use anyhow::{Context, Result};
+use std::borrow::ToOwned;
 use std::format;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,8 +30,9 @@ const TRIAL_SIDE: u32 = 64;
 
 /// Pack a network, a classifier and a list of classes into a bundle.
 ///
-/// The pack file is described in docs/pack.md. The finished bundle is opened, its network loaded
-/// and a grey frame segmented before anything is written.
+/// The pack file is described in docs/pack.md. The network is compiled to a plan (docs/plan.md).
+/// The finished bundle is opened, its network loaded and a grey frame segmented before anything is
+/// written.
 #[derive(clap::Args)]
 pub struct Args {
     /// The network.
@@ -65,9 +72,24 @@ pub struct Args {
     /// The bundle to write.
     #[arg(short = 'o', long = "output", value_name = "BUNDLE.zsb")]
     output: PathBuf,
+    /// What runs the network.
+    #[arg(long, value_enum, default_value_t = EngineName::Plan)]
+    engine: EngineName,
+    /// The processor that a plan is for.
+    #[arg(long, value_parser = target_parser(), default_value = Target::host().name())]
+    target: Target,
     /// Write the bundle without trying it.
     #[arg(long)]
     no_check: bool,
+}
+
+/// What runs the network of a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum EngineName {
+    /// The network is compiled to a plan: fast, in the arena, on any device.
+    Plan,
+    /// The ONNX file goes into the bundle and tract runs it: on workstations, slower, with a heap.
+    Tract,
 }
 
 /// Runs the command.
@@ -83,7 +105,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let config_name = name(&args.config);
     let config = Config::parse(&read_text(&args.config)?).with_context(|| config_name.clone())?;
 
-    let bytes = convert::pack(&Sources {
+    let packed = convert::pack(&Sources {
         onnx: Source { name: &name(&args.onnx), data: &onnx },
         config: Source { name: &config_name, data: &config },
         head: source(&head),
@@ -98,11 +120,16 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             statistics: source(&statistics),
         },
     })?;
+    let compiled = match args.engine {
+        EngineName::Plan => Some(compile(&packed, args.target)?),
+        EngineName::Tract => None,
+    };
+    let bytes = compiled.as_ref().map_or(&packed, |compiled| &compiled.bytes);
     if !args.no_check {
-        check_runs(&bytes).context("the finished bundle does not run; nothing was written")?;
+        check_runs(bytes).context("the finished bundle does not run; nothing was written")?;
     }
-    write::atomically(&args.output, &bytes)?;
-    let bundle = Bundle::parse(&bytes)?;
+    write::atomically(&args.output, bytes)?;
+    let bundle = Bundle::parse(bytes)?;
     let (head, path) = (bundle.head(), args.output.display());
     writeln!(
         out,
@@ -112,10 +139,18 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         bytes.len(),
         if args.no_check { " (not tried)" } else { ", runs" }
     )?;
+    if let Some(compiled) = &compiled {
+        writeln!(out, "  network: {}", summary(compiled, args.target))?;
+    }
     if let Some((name, table)) = &words {
         out.write_all(words_text(&bundle, name, table).as_bytes())?;
     }
     Ok(Outcome::Done)
+}
+
+fn compile(packed: &[u8], target: Target) -> Result<CompiledBundle> {
+    compile_bundle(&Bundle::parse(packed)?, target)
+        .context("the network cannot be compiled to a plan; --engine tract packs it as it is")
 }
 
 /// How many of the words went into the bundle, and their size.

@@ -1,8 +1,7 @@
 //! The steps of a plan as text, for `zsseg inspect --plan`.
 
-use crate::bundle::Bundle;
 use crate::plan::{Element, NO_TENSOR, Operation, Plan, Tensor};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use std::fmt::Write;
 use std::format;
 use std::string::String;
@@ -11,12 +10,8 @@ use std::string::String;
 /// constants, multiply-accumulates; and the sums.
 ///
 /// # Errors
-/// For a bundle without a plan, and those of [`Plan::new`].
-pub fn text(bundle: &Bundle<'_>) -> Result<String> {
-    let Some(bytes) = bundle.plan() else {
-        bail!("the bundle holds no plan; `zsseg compile` makes one");
-    };
-    let plan = Plan::new(bytes)?;
+/// None for a plan that was checked.
+pub fn text(plan: &Plan<'_>) -> Result<String> {
     let mut text = String::from(
         "step  operation          input            output              at bytes  constants         MACs\n",
     );

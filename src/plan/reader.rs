@@ -30,6 +30,26 @@ impl Target {
     /// Every target; the position is the code in the header.
     pub const ALL: [Target; 4] = [Target::X86_64, Target::Aarch64, Target::Armv7, Target::CortexM];
 
+    /// The target that this library was built for.
+    pub const fn host() -> Target {
+        match () {
+            () if cfg!(target_arch = "aarch64") => Target::Aarch64,
+            () if cfg!(all(target_arch = "arm", target_os = "none")) => Target::CortexM,
+            () if cfg!(target_arch = "arm") => Target::Armv7,
+            () => Target::X86_64,
+        }
+    }
+
+    /// As the command writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Target::X86_64 => "x86-64",
+            Target::Aarch64 => "aarch64",
+            Target::Armv7 => "armv7",
+            Target::CortexM => "cortex-m",
+        }
+    }
+
     /// The code in the header.
     pub fn code(self) -> u32 {
         Target::ALL.iter().position(|target| *target == self).unwrap_or_default() as u32

@@ -160,8 +160,11 @@ fn shards_are_put_together_to_the_same_bytes() {
 #[test]
 fn a_bundle_s_network_needs_no_more_options() {
     let sandbox = sandbox(&NAMES);
-    sandbox.pack(&[]).expect(0);
     let start = ["features", "tiny.zsb", "--data", "data", "--list", "all", "-o"];
+    sandbox.pack(&[]).expect(0);
+    let ran = sandbox.run(&[&start[..], &["bundle"]].concat());
+    ran.expect_error(1, &["tiny.zsb", "compiled", "ONNX file"]);
+    sandbox.pack(&["--engine", "tract"]).expect(0);
     sandbox.run(&[&start[..], &["bundle"]].concat()).expect(0);
     let mut plain = with("network", &[]);
     plain[5] = "logits";

@@ -92,9 +92,10 @@ impl Sandbox {
     }
 
     /// A sandbox with `tiny.onnx`, `pack.toml` and the bundle `tiny.zsb` made of them.
+    /// With a bundle that holds the ONNX network.
     pub fn with_bundle() -> Sandbox {
         let sandbox = Sandbox::with_sources();
-        sandbox.pack(&[]).expect(0);
+        sandbox.pack(&["--engine", "tract"]).expect(0);
         sandbox
     }
 

@@ -53,9 +53,14 @@ pub fn shipped() -> Vec<u8> {
     std::fs::read(repository("models/voc11-lite0-zs.zsb")).unwrap()
 }
 
+/// The same model with its ONNX network, which tract runs.
+pub fn shipped_onnx() -> Vec<u8> {
+    std::fs::read(repository("models/voc11-lite0-zs-onnx.zsb")).unwrap()
+}
+
 /// The shipped model with float activations.
 pub fn shipped_float() -> Vec<u8> {
-    let bytes = shipped();
+    let bytes = shipped_onnx();
     let bundle = Bundle::open(&bytes).unwrap();
     let mut manifest = *bundle.manifest();
     manifest.precision = Precision::FloatActivations;

@@ -61,7 +61,11 @@ fn of_bundle(model: &Path, taps: Vec<TapSource>) -> Result<(Network, Vec<TapSour
     let file = ModelFile::read(Some(model))?;
     let bundle = Bundle::open(&file.bytes).with_context(|| model.display().to_string())?;
     let Some(onnx) = bundle.onnx() else {
-        anyhow::bail!("{}: the bundle has no network", model.display());
+        let what = match bundle.plan() {
+            Some(_) => "the network is compiled; give the ONNX file or the bundle it was made from",
+            None => "the bundle has no network",
+        };
+        anyhow::bail!("{}: {what}", model.display());
     };
     let network = Network {
         onnx: onnx.to_vec(),

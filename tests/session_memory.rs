@@ -10,7 +10,8 @@ use std::alloc::{GlobalAlloc, Layout as Block, System};
 use std::cell::Cell;
 use zsseg::bundle::Bundle;
 use zsseg::classes::NewClass;
-use zsseg::head::Smoothing;
+use zsseg::head::{Output, Smoothing};
+use zsseg::image::{Image, PixelFormat};
 use zsseg::limits::{AffinityShape, Limits};
 use zsseg::map::{Layout, Map};
 use zsseg::segmenter::{ClassSource, Frame, FusionSettings, Meaning, Segmenter, Source};
@@ -42,6 +43,31 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// Pack file of `models/segmentation_qdq_u8.onnx`.
+#[cfg(feature = "cli")]
+const SMALL_PACK: &str = r#"
+name = "small"
+license = "CC0-1.0"
+[input]
+name = "image"
+width = 16
+height = 16
+[preprocess]
+fit = "stretch"
+antialias = false
+order = "rgb"
+scale = 0.00392156862745098
+mean = [0, 0, 0]
+std = [1, 1, 1]
+[output]
+name = "probabilities"
+align_corners = false
+[head]
+kind = "logits"
+[classes]
+list = [{ name = "a" }, { name = "b" }, { name = "c" }, { name = "d" }, { name = "e" }]
+"#;
 
 /// Requests of this thread during `work`.
 fn requests_of<T>(work: impl FnOnce() -> T) -> usize {
@@ -231,6 +257,54 @@ fn nothing_is_taken_from_the_heap_after_init() {
             assert!(mask.labels.iter().all(|label| *label != 7777));
         });
     }
+}
+
+/// Frames of a compiled network: whole and in pieces.
+fn frames(bytes: &[u8], count: usize) {
+    let (width, height) = (48, 32);
+    let pixels: Vec<u8> = (0..3 * width * height).map(|at| (at * 31 % 251) as u8).collect();
+    with_segmenter(bytes, &Limits::for_frames(width, height), |segmenter| {
+        let picture = Image::packed(PixelFormat::Rgb8, &pixels, width, height).unwrap();
+        let mut labels = vec![7777u16; (width * height) as usize];
+        let mut output = Output::labels_u16(&mut labels, width as usize);
+        let frame = Frame::of(&picture);
+        let requests = requests_of(|| {
+            for number in 0..count {
+                segmenter.begin(&frame, &output).unwrap();
+                let pieces = if number % 2 == 0 { u32::MAX } else { 5 };
+                while !segmenter.step(&frame, &mut output, pieces).unwrap() {}
+            }
+        });
+        assert_eq!(requests, 0);
+        assert!(labels.iter().all(|label| *label != 7777));
+    });
+}
+
+#[test]
+fn the_shipped_network_takes_nothing_from_the_heap() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/models/voc11-lite0-zs.zsb");
+    frames(&std::fs::read(path).unwrap(), 10);
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn a_thousand_frames_of_a_compiled_network_take_nothing_from_the_heap() {
+    use zsseg::convert::{Config, Source, Sources, ZeroShotSources, compile_bundle, pack};
+    use zsseg::plan::Target;
+    let config = Config::parse(SMALL_PACK).unwrap();
+    let onnx = include_bytes!("models/segmentation_qdq_u8.onnx");
+    let packed = pack(&Sources {
+        onnx: Source { name: "segmentation_qdq_u8.onnx", data: onnx },
+        config: Source { name: "pack.toml", data: &config },
+        head: None,
+        classes: None,
+        card: None,
+        weights: None,
+        zero_shot: ZeroShotSources::default(),
+    });
+    let packed = packed.unwrap();
+    let compiled = compile_bundle(&Bundle::parse(&packed).unwrap(), Target::host()).unwrap();
+    frames(&compiled.bytes, 1000);
 }
 
 /// Everything a caller may do with a segmenter, what fails included.

@@ -8,8 +8,10 @@ use crate::math::linear_i8::{self, ClassRowsI8};
 use crate::math::prune::{self, Candidates, CellRow, Survivors};
 use crate::math::quantized::{self, QuantizedRow, QuantizedRowMut};
 use core::arch::x86_64::*;
+use cpu::Cpu;
 use sums::{Avx2Sums, VnniSums};
 
+pub mod cpu;
 pub mod network;
 mod sums;
 
@@ -27,42 +29,9 @@ static AVX512_VNNI: Kernels = Kernels {
 
 /// The sets that this processor runs, fastest first.
 pub fn supported() -> impl Iterator<Item = &'static Kernels> {
-    let sets = [
-        (has_avx512f() && has_avx512_vnni(), &AVX512_VNNI),
-        (has_avx512f(), &AVX512),
-        (has_avx2(), &AVX2),
-    ];
+    let cpu = Cpu::detect();
+    let sets = [(cpu.avx512_vnni, &AVX512_VNNI), (cpu.avx512f, &AVX512), (cpu.avx2, &AVX2)];
     sets.into_iter().filter(|(runs, _)| *runs).map(|(_, kernels)| kernels)
-}
-
-#[cfg(feature = "std")]
-fn has_avx512_vnni() -> bool {
-    std::arch::is_x86_feature_detected!("avx512vnni")
-}
-
-#[cfg(feature = "std")]
-fn has_avx512f() -> bool {
-    std::arch::is_x86_feature_detected!("avx512f")
-}
-
-#[cfg(feature = "std")]
-fn has_avx2() -> bool {
-    std::arch::is_x86_feature_detected!("avx2")
-}
-
-#[cfg(not(feature = "std"))]
-fn has_avx512_vnni() -> bool {
-    cfg!(target_feature = "avx512vnni")
-}
-
-#[cfg(not(feature = "std"))]
-fn has_avx512f() -> bool {
-    cfg!(target_feature = "avx512f")
-}
-
-#[cfg(not(feature = "std"))]
-fn has_avx2() -> bool {
-    cfg!(target_feature = "avx2")
 }
 
 /// Eight lanes. Values exist only inside functions compiled for AVX2.

@@ -250,9 +250,9 @@ impl<V: Floats> Function<V> for Prelu<'_> {
 }
 
 /// Something done to vectors of values by a function.
-pub trait Job {
+pub trait Job<V: Floats> {
     /// Runs with the function of the activation.
-    fn run<V: Floats>(self, function: impl Function<V>);
+    fn run(self, function: impl Function<V>);
 }
 
 impl<'a> Activation<'a> {
@@ -268,36 +268,36 @@ impl<'a> Activation<'a> {
 
     /// Chooses once, so that the loops of `job` are compiled for every activation.
     #[inline(always)]
-    pub fn dispatch<V: Floats>(self, job: impl Job) {
+    pub fn dispatch<V: Floats>(self, job: impl Job<V>) {
         match self {
-            Activation::None => job.run::<V>(Identity),
-            Activation::HardSwish => job.run::<V>(HardSwish),
-            Activation::Sigmoid => job.run::<V>(Sigmoid),
-            Activation::Silu => job.run::<V>(Silu),
-            Activation::Tanh => job.run::<V>(Tanh),
-            Activation::Gelu => job.run::<V>(Gelu),
-            Activation::GeluTanh => job.run::<V>(GeluTanh),
-            Activation::Exp => job.run::<V>(Exp),
-            Activation::Erf => job.run::<V>(Erf),
-            Activation::Sqrt => job.run::<V>(Sqrt),
-            Activation::Abs => job.run::<V>(Abs),
+            Activation::None => job.run(Identity),
+            Activation::HardSwish => job.run(HardSwish),
+            Activation::Sigmoid => job.run(Sigmoid),
+            Activation::Silu => job.run(Silu),
+            Activation::Tanh => job.run(Tanh),
+            Activation::Gelu => job.run(Gelu),
+            Activation::GeluTanh => job.run(GeluTanh),
+            Activation::Exp => job.run(Exp),
+            Activation::Erf => job.run(Erf),
+            Activation::Sqrt => job.run(Sqrt),
+            Activation::Abs => job.run(Abs),
             Activation::Clip { low, high } => {
                 let (low, high) = (V::splat(low), V::splat(high));
-                job.run::<V>(Clip { low, high });
+                job.run(Clip { low, high });
             }
             Activation::HardSigmoid { alpha, beta } => {
                 let (alpha, beta) = (V::splat(alpha), V::splat(beta));
-                job.run::<V>(HardSigmoid { alpha, beta });
+                job.run(HardSigmoid { alpha, beta });
             }
             Activation::LeakyRelu { slope } => {
                 let slope = V::splat(slope);
-                job.run::<V>(LeakyRelu { slope });
+                job.run(LeakyRelu { slope });
             }
             Activation::Affine { factor, summand } => {
                 let (factor, summand) = (V::splat(factor), V::splat(summand));
-                job.run::<V>(Affine { factor, summand });
+                job.run(Affine { factor, summand });
             }
-            Activation::Prelu { slopes } => job.run::<V>(Prelu { slopes }),
+            Activation::Prelu { slopes } => job.run(Prelu { slopes }),
         }
     }
 }
@@ -383,10 +383,44 @@ pub fn finish<V: Floats>(epilogue: &Epilogue<'_>, rows: Rows<'_>) {
     epilogue.activation.dispatch::<V>(Finish { epilogue, rows });
 }
 
-/// The portable kernel, once for all that call it.
+/// The portable kernel, once for all that call it. It chooses the activation anew for every vector:
+/// loops for each would take most of the code of a firmware.
 #[inline(never)]
 pub fn finish_portable(epilogue: &Epilogue<'_>, rows: Rows<'_>) {
-    finish::<Portable>(epilogue, rows);
+    Finish { epilogue, rows }.run(Chosen { activation: epilogue.activation });
+}
+
+/// An activation that is chosen for every vector.
+#[derive(Clone, Copy)]
+struct Chosen<'a> {
+    activation: Activation<'a>,
+}
+
+impl Function<Portable> for Chosen<'_> {
+    #[inline(always)]
+    fn apply(self, x: Portable, channel: usize) -> Portable {
+        apply_portable(&self.activation, x, channel)
+    }
+}
+
+#[inline(never)]
+fn apply_portable(activation: &Activation<'_>, x: Portable, channel: usize) -> Portable {
+    let mut result = x;
+    activation.dispatch(ApplyOnce { value: &mut result, channel });
+    result
+}
+
+/// Applies a function to one vector.
+struct ApplyOnce<'a> {
+    value: &'a mut Portable,
+    channel: usize,
+}
+
+impl Job<Portable> for ApplyOnce<'_> {
+    #[inline(always)]
+    fn run(self, function: impl Function<Portable>) {
+        *self.value = function.apply(*self.value, self.channel);
+    }
 }
 
 struct Finish<'a> {
@@ -394,9 +428,9 @@ struct Finish<'a> {
     rows: Rows<'a>,
 }
 
-impl Job for Finish<'_> {
+impl<V: Floats> Job<V> for Finish<'_> {
     #[inline(always)]
-    fn run<V: Floats>(self, function: impl Function<V>) {
+    fn run(self, function: impl Function<V>) {
         let Finish { epilogue, rows } = self;
         let only_activation = epilogue.is_activation();
         let mut rest = rows.data;

@@ -17,10 +17,6 @@ pub trait Floats: Copy {
     fn load(values: &[f32]) -> Self;
     /// Writes the first `COUNT` places, or as many as there are.
     fn store(self, places: &mut [f32]);
-    /// As [`Floats::load`], from the bits of f16 values.
-    fn load_f16(values: &[u16]) -> Self;
-    /// As [`Floats::store`], as the bits of f16 values, rounded to nearest even.
-    fn store_f16(self, places: &mut [u16]);
     /// Lane-wise sum.
     fn add(self, other: Self) -> Self;
     /// Lane-wise difference.
@@ -105,22 +101,6 @@ impl Floats for Portable {
             return;
         }
         store_short(self, places);
-    }
-
-    #[inline(always)]
-    fn load_f16(values: &[u16]) -> Self {
-        let mut out = [0.0; 8];
-        for (place, &bits) in out.iter_mut().zip(values) {
-            *place = half::f16::from_bits(bits).to_f32();
-        }
-        Portable(out)
-    }
-
-    #[inline(always)]
-    fn store_f16(self, places: &mut [u16]) {
-        for (place, value) in places.iter_mut().zip(self.0) {
-            *place = half::f16::from_f32(value).to_bits();
-        }
     }
 
     #[inline(always)]

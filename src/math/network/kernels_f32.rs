@@ -5,7 +5,6 @@ use super::depthwise_f32::{self, RunKernel};
 use super::elementwise_f32::{self, BinaryKernel};
 use super::floats::Portable;
 use super::gemm_f32::{self, TileKernel};
-use super::layout_f32::{self, NarrowKernel, WidenKernel};
 use super::norm_f32::{self, NormKernel, SoftmaxKernel};
 use super::pool_f32::{self, PoolKernel, SumKernel};
 use super::resize_f32::{self, BlendKernel, BlendRowKernel};
@@ -35,10 +34,6 @@ pub struct KernelsF32 {
     pub blend: BlendKernel,
     /// Blends along a row.
     pub blend_row: BlendRowKernel,
-    /// From f16.
-    pub widen: WidenKernel,
-    /// To f16.
-    pub narrow: NarrowKernel,
 }
 
 /// The portable set.
@@ -54,8 +49,6 @@ pub static PORTABLE: KernelsF32 = KernelsF32 {
     layer_norm: norm_f32::layer_norm::<Portable>,
     blend: resize_f32::blend::<Portable>,
     blend_row: resize_f32::blend_row::<Portable>,
-    widen: layout_f32::widen::<Portable>,
-    narrow: layout_f32::narrow::<Portable>,
 };
 
 /// Every set that this processor runs, and the portable one.

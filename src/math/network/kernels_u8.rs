@@ -6,7 +6,7 @@ use super::elementwise_u8::{
 };
 use super::pool_u8::{Counted, MeanU8, avg_pool_u8, global_avg_pool_u8, max_pool_u8};
 use super::quantization::Quantization;
-use super::quantize_u8::{dequantize_planes_u8, dequantize_u8, quantize_planes_u8, quantize_u8};
+use super::quantize_u8::{dequantize_u8, quantize_u8};
 use super::resample_axis::{ResampleAxis, Tap};
 use super::resize_u8::{
     NearestRows, RescaleU8, resize_bilinear_u8, resize_bilinear_u8_f32, resize_nearest_u8,
@@ -63,10 +63,6 @@ pub struct KernelsU8 {
         fn(In<'_, '_>, &NearestRows, &[u32], Quantization, OutF32<'_, '_>, Rows),
     /// See [`quantize_u8`].
     pub quantize: fn(&View<'_, f32>, Quantization, Out<'_, '_>, Rows),
-    /// See [`quantize_planes_u8`].
-    pub quantize_planes: fn(&[f32], Quantization, Out<'_, '_>, Rows),
-    /// See [`dequantize_planes_u8`].
-    pub dequantize_planes: fn(In<'_, '_>, Quantization, &mut [f32], Rows),
     /// See [`dequantize_u8`].
     pub dequantize: fn(In<'_, '_>, Quantization, OutF32<'_, '_>, Rows),
 }
@@ -92,8 +88,6 @@ pub static PORTABLE: KernelsU8 = KernelsU8 {
     resize_nearest: resize_nearest_u8,
     resize_nearest_f32: resize_nearest_u8_f32,
     quantize: quantize_u8,
-    quantize_planes: quantize_planes_u8,
-    dequantize_planes: dequantize_planes_u8,
     dequantize: dequantize_u8,
 };
 

@@ -52,8 +52,6 @@ pub trait ByteLanes: Copy {
     fn add_to(self, sums: [Self; 2]) -> [Self; 2];
     /// Such sums, less `terms[0]`, times `terms[1]`, quantised.
     fn mean(sums: [Self; 2], terms: [Self::Floats; 2], range: &Self::Range) -> Self;
-    /// Three vectors by turns, to the first `3 * COUNT` of at least as many places.
-    fn store_by_turns(vectors: [Self; 3], places: &mut [u8]);
 }
 
 /// What `ByteLanes::spread` adds.

@@ -2,10 +2,9 @@
 
 use super::{ByteLanes, FloatLanes, cut, cut_mut};
 use crate::math::network::quantization::{Quantization, QuantizedRange};
-use crate::math::network::quantize_u8 as portable;
 use crate::math::network::spans::Spans;
 use crate::math::network::view::{View, ViewMut};
-use crate::math::pieces::{piece, pieces, pieces_mut};
+use crate::math::pieces::{pieces, pieces_mut};
 use core::ops::Range;
 
 /// Products with the reciprocal differ from quotients by less than 1e-4 within the range of 8 bits,
@@ -89,54 +88,5 @@ pub fn quantize_u8<V: ByteLanes>(
         let to = spans.get_mut(output.data, output.pixel_stride, index);
         let Some((from, to)) = from.zip(to) else { return };
         quantizer.quantize_slice(from, to);
-    }
-}
-
-/// As the portable `quantize_planes_u8`; fast for three planes and for one.
-#[inline(always)]
-pub fn quantize_planes_u8<V: ByteLanes>(
-    planes: &[f32],
-    quantization: Quantization,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    let len = output.height.saturating_mul(output.width);
-    let pixels =
-        rows.start.saturating_mul(output.width)..rows.end.saturating_mul(output.width).min(len);
-    let plane = |c: usize| piece(planes, c, len)?.get(pixels.clone());
-    let places = [pixels.start, pixels.end].map(|at| at.saturating_mul(output.channels));
-    match [output.channels, output.pixel_stride] {
-        [1, 1] => {
-            let to = output.data.get_mut(places[0]..places[1]);
-            let Some((from, to)) = plane(0).zip(to) else { return };
-            Quantizer::<V>::new(quantization).quantize_slice(from, to);
-        }
-        [3, 3] => {
-            let (Some(red), Some(green), Some(blue)) = (plane(0), plane(1), plane(2)) else {
-                return;
-            };
-            let Some(to) = output.data.get_mut(places[0]..places[1]) else { return };
-            Quantizer::<V>::new(quantization).interleave([red, green, blue], to);
-        }
-        _ => portable::quantize_planes_u8(planes, quantization, output, rows),
-    }
-}
-
-impl<V: ByteLanes> Quantizer<V> {
-    #[inline(always)]
-    fn interleave(&self, planes: [&[f32]; 3], to: &mut [u8]) {
-        let [(red, red_rest), (green, green_rest), (blue, blue_rest)] =
-            planes.map(|plane| cut(plane, V::COUNT));
-        let (to, to_rest) = cut_mut(to, 3 * V::COUNT);
-        let values = pieces(red, V::COUNT).zip(pieces(green, V::COUNT));
-        let values = values.zip(pieces(blue, V::COUNT));
-        for (((red, green), blue), to) in values.zip(pieces_mut(to, 3 * V::COUNT)) {
-            let vectors = [self.quantize(red), self.quantize(green), self.quantize(blue)];
-            V::store_by_turns(vectors, to);
-        }
-        let values = red_rest.iter().zip(green_rest).zip(blue_rest);
-        for (to, ((red, green), blue)) in to_rest.as_chunks_mut::<3>().0.iter_mut().zip(values) {
-            *to = [*red, *green, *blue].map(|value| self.quantization.quantized(value));
-        }
     }
 }

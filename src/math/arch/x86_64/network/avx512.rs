@@ -102,12 +102,3 @@ impl TableRegisters {
 pub fn first_lanes(count: usize) -> u64 {
     if count >= 64 { u64::MAX } else { (1 << count) - 1 }
 }
-
-/// Whether this processor has what the kernels here use.
-#[cfg(test)]
-pub fn detected() -> bool {
-    std::arch::is_x86_feature_detected!("avx512bw")
-        && std::arch::is_x86_feature_detected!("avx512vl")
-        && std::arch::is_x86_feature_detected!("avx512vnni")
-        && std::arch::is_x86_feature_detected!("avx512vbmi")
-}

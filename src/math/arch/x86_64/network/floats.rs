@@ -56,28 +56,6 @@ impl Floats for Avx2 {
     }
 
     #[inline(always)]
-    fn load_f16(values: &[u16]) -> Self {
-        let mut all = [0; 8];
-        let all = values.first_chunk::<8>().unwrap_or_else(|| {
-            crate::math::pieces::copy(&mut all, values);
-            &all
-        });
-        // SAFETY: see above.
-        Avx2(unsafe { _mm256_cvtph_ps(_mm_loadu_si128(all.as_ptr().cast())) })
-    }
-
-    #[inline(always)]
-    fn store_f16(self, places: &mut [u16]) {
-        let mut all = [0; 8];
-        // SAFETY: see above.
-        unsafe {
-            let bits = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0);
-            _mm_storeu_si128(all.as_mut_ptr().cast(), bits);
-        }
-        crate::math::pieces::copy(places, &all);
-    }
-
-    #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: see above.
         Avx2(unsafe { _mm256_add_ps(self.0, other.0) })
@@ -233,28 +211,6 @@ impl Floats for Avx512 {
         }
         // SAFETY: see above.
         unsafe { _mm512_mask_storeu_ps(places.as_mut_ptr(), first_bits(places.len()), self.0) }
-    }
-
-    #[inline(always)]
-    fn load_f16(values: &[u16]) -> Self {
-        let mut all = [0; 16];
-        let all = values.first_chunk::<16>().unwrap_or_else(|| {
-            crate::math::pieces::copy(&mut all, values);
-            &all
-        });
-        // SAFETY: see above.
-        Avx512(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(all.as_ptr().cast())) })
-    }
-
-    #[inline(always)]
-    fn store_f16(self, places: &mut [u16]) {
-        let mut all = [0; 16];
-        // SAFETY: see above.
-        unsafe {
-            let bits = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0);
-            _mm256_storeu_si256(all.as_mut_ptr().cast(), bits);
-        }
-        crate::math::pieces::copy(places, &all);
     }
 
     #[inline(always)]

@@ -140,12 +140,12 @@ unsafe fn pack_columns(
             *row = _mm512_xor_si512(values, sign);
         }
         let steps = (depth_padded - depth).min(STEP) / DEPTH_STEP;
-        for (index, step) in transpose(rows).into_iter().enumerate().take(steps) {
-            sums = add_step(sums, step);
+        for (index, step) in transpose(rows).as_flattened().iter().enumerate().take(steps) {
+            sums = add_step(sums, *step);
             // SAFETY: the caller gives room for `depth_padded` depths.
             unsafe {
                 let to = to.add((depth + index * DEPTH_STEP) * BLOCK_COLUMNS);
-                _mm512_storeu_si512(to.cast(), step);
+                _mm512_storeu_si512(to.cast(), *step);
             }
         }
     }
@@ -153,34 +153,39 @@ unsafe fn pack_columns(
 }
 
 /// Transposes 16 rows of 16 dwords: first four by four within lanes of 128 bits, then the lanes.
+/// Nothing is indexed: at lower optimisation that leaves checks behind.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn transpose(rows: [__m512i; 16]) -> [__m512i; 16] {
-    let mut quads = rows;
-    for group in 0..4 {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|row| rows[group * 4 + row]);
-        let (ab_low, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-        let (cd_low, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-        quads[group * 4] = _mm512_unpacklo_epi64(ab_low, cd_low);
-        quads[group * 4 + 1] = _mm512_unpackhi_epi64(ab_low, cd_low);
-        quads[group * 4 + 2] = _mm512_unpacklo_epi64(ab_high, cd_high);
-        quads[group * 4 + 3] = _mm512_unpackhi_epi64(ab_high, cd_high);
+fn transpose(rows: [__m512i; 16]) -> [[__m512i; 4]; 4] {
+    let mut quads = [[_mm512_setzero_si512(); 4]; 4];
+    for (quad, [a, b, c, d]) in quads.iter_mut().zip(rows.as_chunks().0) {
+        let (ab_low, ab_high) = (_mm512_unpacklo_epi32(*a, *b), _mm512_unpackhi_epi32(*a, *b));
+        let (cd_low, cd_high) = (_mm512_unpacklo_epi32(*c, *d), _mm512_unpackhi_epi32(*c, *d));
+        *quad = [
+            _mm512_unpacklo_epi64(ab_low, cd_low),
+            _mm512_unpackhi_epi64(ab_low, cd_low),
+            _mm512_unpacklo_epi64(ab_high, cd_high),
+            _mm512_unpackhi_epi64(ab_high, cd_high),
+        ];
     }
-    let mut out = rows;
-    for dword in 0..4 {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|group| quads[group * 4 + dword]);
+    let [first, second, third, fourth] = quads;
+    let mut out = [[_mm512_setzero_si512(); 4]; 4];
+    let [out_0, out_1, out_2, out_3] = &mut out;
+    let places = out_0.iter_mut().zip(out_1).zip(out_2).zip(out_3);
+    let values = first.into_iter().zip(second).zip(third).zip(fourth);
+    for ((((o, p), q), r), (((a, b), c), d)) in places.zip(values) {
         let (low, high) = (
             _mm512_shuffle_i32x4::<0b01_00_01_00>(a, b),
             _mm512_shuffle_i32x4::<0b01_00_01_00>(c, d),
         );
-        out[dword] = _mm512_shuffle_i32x4::<0b10_00_10_00>(low, high);
-        out[4 + dword] = _mm512_shuffle_i32x4::<0b11_01_11_01>(low, high);
+        *o = _mm512_shuffle_i32x4::<0b10_00_10_00>(low, high);
+        *p = _mm512_shuffle_i32x4::<0b11_01_11_01>(low, high);
         let (low, high) = (
             _mm512_shuffle_i32x4::<0b11_10_11_10>(a, b),
             _mm512_shuffle_i32x4::<0b11_10_11_10>(c, d),
         );
-        out[8 + dword] = _mm512_shuffle_i32x4::<0b10_00_10_00>(low, high);
-        out[12 + dword] = _mm512_shuffle_i32x4::<0b11_01_11_01>(low, high);
+        *q = _mm512_shuffle_i32x4::<0b10_00_10_00>(low, high);
+        *r = _mm512_shuffle_i32x4::<0b11_01_11_01>(low, high);
     }
     out
 }

@@ -3,6 +3,8 @@
 
 use super::gemm_u8_finish::{Part, Requantizer, TILE_COLUMNS, Target};
 use super::gemm_u8_vnni::{gemm_rows, gemm_vnni, group_columns};
+#[cfg(target_os = "linux")]
+use crate::math::arch::x86_64::cpu::Cpu;
 use crate::math::network::gemm_u8::{BLOCK_COLUMNS, GemmU8, TILE_DEPTH, rows_fit};
 use core::arch::asm;
 use core::mem::MaybeUninit;
@@ -15,47 +17,21 @@ const SUMS: usize = TILE_ROWS * TILE_COLUMNS;
 /// Bytes of rows that meet all columns of a group while they stay in the first-level cache.
 const PANEL_BYTES: usize = 16 << 10;
 
-/// Whether the processor has AMX-INT8 and the system lets this process use it. Asks once.
-#[cfg(all(feature = "std", target_os = "linux"))]
+/// Whether the processor has AMX-INT8 and the system lets this process use it, which Linux is asked
+/// for.
+#[cfg(target_os = "linux")]
 pub fn is_permitted() -> bool {
-    static PERMITTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *PERMITTED.get_or_init(|| has_amx() && request())
+    Cpu::detect().amx_int8 && request()
 }
 
 /// Without a system to ask, never.
-#[cfg(not(all(feature = "std", target_os = "linux")))]
+#[cfg(not(target_os = "linux"))]
 pub fn is_permitted() -> bool {
     false
 }
 
-/// CPUID leaf 7: AMX-TILE and AMX-INT8; XCR0: tile configuration and data.
-#[cfg(all(feature = "std", target_os = "linux"))]
-fn has_amx() -> bool {
-    use core::arch::x86_64::{__cpuid_count, _xgetbv};
-    const OSXSAVE: u32 = 1 << 27;
-    const TILE_AND_INT8: u32 = 1 << 24 | 1 << 25;
-    const TILE_STATE: u64 = 1 << 17 | 1 << 18;
-    // Older compilers that this crate supports have it as an unsafe function.
-    #[allow(unused_unsafe)]
-    let cpuid = |leaf: u32| {
-        // SAFETY: every x86-64 processor has the instruction.
-        unsafe { __cpuid_count(leaf, 0) }
-    };
-    if cpuid(0).eax < 7 || cpuid(1).ecx & OSXSAVE == 0 {
-        return false;
-    }
-    #[target_feature(enable = "xsave")]
-    fn xcr0() -> u64 {
-        // SAFETY: the caller has checked OSXSAVE.
-        unsafe { _xgetbv(0) }
-    }
-    // SAFETY: OSXSAVE says that the processor has XSAVE.
-    let enabled = unsafe { xcr0() };
-    cpuid(7).edx & TILE_AND_INT8 == TILE_AND_INT8 && enabled & TILE_STATE == TILE_STATE
-}
-
 /// Asks Linux for the use of tile data: `arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA)`.
-#[cfg(all(feature = "std", target_os = "linux"))]
+#[cfg(target_os = "linux")]
 fn request() -> bool {
     const ARCH_PRCTL: i64 = 158;
     const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;

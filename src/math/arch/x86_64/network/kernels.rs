@@ -95,14 +95,6 @@ macro_rules! layers {
                 // SAFETY: see above.
                 unsafe { $module::quantize_u8(input, quantization, output, rows) }
             },
-            quantize_planes: |planes, quantization, output, rows| {
-                // SAFETY: see above.
-                unsafe { $module::quantize_planes_u8(planes, quantization, output, rows) }
-            },
-            dequantize_planes: |input, quantization, planes, rows| {
-                // SAFETY: see above.
-                unsafe { $module::dequantize_planes_u8(input, quantization, planes, rows) }
-            },
             dequantize: |input, quantization, output, rows| {
                 // SAFETY: see above.
                 unsafe { $module::dequantize_u8(input, quantization, output, rows) }

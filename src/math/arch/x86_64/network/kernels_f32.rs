@@ -2,11 +2,11 @@
 
 use super::floats::{Avx2, Avx512};
 use super::{depthwise_f32, gemm_f32};
+use crate::math::arch::x86_64::cpu::Cpu;
 use crate::math::network::activation_f32::{self, Epilogue, Rows};
 use crate::math::network::depthwise_f32::Run;
 use crate::math::network::elementwise_f32::{self, Binary, RightRow};
 use crate::math::network::kernels_f32::KernelsF32;
-use crate::math::network::layout_f32;
 use crate::math::network::norm_f32::{self, Norm};
 use crate::math::network::pool_f32::{self, PoolRun};
 use crate::math::network::resize_f32::{self, BlendRow};
@@ -58,14 +58,6 @@ macro_rules! entry_points {
                     // SAFETY: see above.
                     unsafe { blend_row(row) }
                 },
-                widen: |bits, values| {
-                    // SAFETY: see above.
-                    unsafe { widen(bits, values) }
-                },
-                narrow: |values, bits| {
-                    // SAFETY: see above.
-                    unsafe { narrow(values, bits) }
-                },
             };
 
             #[target_feature(enable = $feature)]
@@ -113,16 +105,6 @@ macro_rules! entry_points {
             fn blend_row(row: BlendRow<'_>) {
                 resize_f32::blend_row::<$lanes>(row);
             }
-
-            #[target_feature(enable = $feature)]
-            fn widen(bits: &[u16], values: &mut [f32]) {
-                layout_f32::widen::<$lanes>(bits, values);
-            }
-
-            #[target_feature(enable = $feature)]
-            fn narrow(values: &[f32], bits: &mut [u16]) {
-                layout_f32::narrow::<$lanes>(values, bits);
-            }
         }
     };
 }
@@ -132,28 +114,7 @@ entry_points!(avx512, Avx512, gemm_f32::AVX512, "avx512f");
 
 /// The sets that this processor runs, fastest first.
 pub fn supported() -> impl Iterator<Item = &'static KernelsF32> {
-    let sets = [(has_avx512f(), &avx512::KERNELS), (has_avx2(), &avx2::KERNELS)];
+    let cpu = Cpu::detect();
+    let sets = [(cpu.avx512f, &avx512::KERNELS), (cpu.avx2 && cpu.fma_f16c, &avx2::KERNELS)];
     sets.into_iter().filter(|(runs, _)| *runs).map(|(_, kernels)| kernels)
-}
-
-#[cfg(feature = "std")]
-fn has_avx512f() -> bool {
-    std::arch::is_x86_feature_detected!("avx512f")
-}
-
-#[cfg(feature = "std")]
-fn has_avx2() -> bool {
-    std::arch::is_x86_feature_detected!("avx2")
-        && std::arch::is_x86_feature_detected!("fma")
-        && std::arch::is_x86_feature_detected!("f16c")
-}
-
-#[cfg(not(feature = "std"))]
-fn has_avx512f() -> bool {
-    cfg!(target_feature = "avx512f")
-}
-
-#[cfg(not(feature = "std"))]
-fn has_avx2() -> bool {
-    cfg!(all(target_feature = "avx2", target_feature = "fma", target_feature = "f16c"))
 }

@@ -248,20 +248,6 @@ impl ByteLanes for Bytes256 {
             Bytes256(range.quantize(steps))
         }
     }
-
-    #[inline(always)]
-    fn store_by_turns(vectors: [Self; 3], places: &mut [u8]) {
-        let values = vectors.map(|vector| {
-            let mut bytes = [0; 32];
-            vector.store(&mut bytes);
-            bytes
-        });
-        let [a, b, c] = &values;
-        let pixels = places.as_chunks_mut::<3>().0.iter_mut();
-        for (pixel, ((a, b), c)) in pixels.zip(a.iter().zip(b).zip(c)) {
-            *pixel = [*a, *b, *c];
-        }
-    }
 }
 
 /// Moves dword `4 l + j` to place `2 j + l`.

@@ -162,38 +162,7 @@ impl ByteLanes for Bytes512 {
             Bytes512(range.quantize(steps))
         }
     }
-
-    #[inline(always)]
-    fn store_by_turns([a, b, c]: [Self; 3], places: &mut [u8]) {
-        let Some(places) = places.first_chunk_mut::<192>() else { return };
-        let start = places.as_mut_ptr();
-        for (part, [first, third]) in TURNS.iter().enumerate() {
-            // SAFETY: see above; the places are three vectors.
-            unsafe {
-                let order = _mm512_loadu_si512(first.as_ptr().cast());
-                let two = _mm512_permutex2var_epi8(a.0, order, b.0);
-                let order = _mm512_loadu_si512(third.as_ptr().cast());
-                let all = _mm512_permutex2var_epi8(two, order, c.0);
-                _mm512_storeu_si512(start.add(64 * part).cast(), all);
-            }
-        }
-    }
 }
-
-/// For each third of 64 pixels of three values: the order that takes the first two values of two
-/// vectors, and the one that puts the third values among them.
-const TURNS: [[[u8; 64]; 2]; 3] = {
-    let mut turns = [[[0; 64]; 2]; 3];
-    let mut at = 0;
-    while at < 192 {
-        let (pixel, value) = ((at / 3) as u8, at % 3);
-        let (part, lane) = (at / 64, at % 64);
-        turns[part][0][lane] = pixel + 64 * (value == 1) as u8;
-        turns[part][1][lane] = if value == 2 { 64 + pixel } else { lane as u8 };
-        at += 1;
-    }
-    turns
-};
 
 // SAFETY (every block below): as for `Bytes512`.
 impl FloatLanes for Floats512 {

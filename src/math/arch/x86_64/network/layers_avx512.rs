@@ -162,20 +162,6 @@ pub fn quantize_u8(
 /// # Safety
 /// None but that the processor has the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn quantize_planes_u8(
-    planes: &[f32],
-    quantization: Quantization,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    vector::quantize_u8::quantize_planes_u8::<Bytes512>(planes, quantization, output, rows);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 pub fn resize_bilinear_u8(
     input: &View<'_, u8>,
     vertical: &ResampleAxis,
@@ -202,20 +188,6 @@ pub fn dequantize_u8(
     rows: Range<usize>,
 ) {
     portable::quantize_u8::dequantize_u8(input, quantization, output, rows);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn dequantize_planes_u8(
-    input: &View<'_, u8>,
-    quantization: Quantization,
-    planes: &mut [f32],
-    rows: Range<usize>,
-) {
-    portable::quantize_u8::dequantize_planes_u8(input, quantization, planes, rows);
 }
 
 /// As the portable kernel.

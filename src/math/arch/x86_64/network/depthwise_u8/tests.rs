@@ -4,6 +4,7 @@
 
 use super::super::depthwise_plan::depthwise_u8_scratch_len;
 use super::*;
+use crate::math::arch::x86_64::cpu::Cpu;
 use crate::math::network::depthwise_u8::tests::{Case, cases};
 use crate::math::network::testing::Map;
 use proptest::prelude::*;
@@ -18,10 +19,11 @@ type Kernel = unsafe fn(
 ) -> bool;
 
 fn kernels() -> impl Iterator<Item = Kernel> {
+    let cpu = Cpu::detect();
     let kernels: [(bool, Kernel); 3] = [
-        (super::super::avx512::detected(), depthwise_u8_avx512),
-        (std::arch::is_x86_feature_detected!("avxvnni"), depthwise_u8_avx_vnni),
-        (std::arch::is_x86_feature_detected!("avx2"), depthwise_u8_avx2),
+        (cpu.avx512_vnni && cpu.avx512_bytes, depthwise_u8_avx512),
+        (cpu.avx_vnni, depthwise_u8_avx_vnni),
+        (cpu.avx2, depthwise_u8_avx2),
     ];
     kernels.into_iter().filter_map(|(runs, kernel)| runs.then_some(kernel))
 }

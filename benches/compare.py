@@ -1,10 +1,11 @@
 """Whole frame to mask: zsseg, raw tract and ONNX Runtime, one thread, same model and picture.
 
-    python benches/compare.py models/voc11-lite0-zs.zsb tests/data/chelsea.png
+    python benches/compare.py models/voc11-lite0-zs-onnx.zsb tests/data/chelsea.png
 
 Needs benches/requirements.txt and a release build (`cargo build --release --bins --examples`).
 Each engine runs in a process of its own; the rounds alternate, so that a busy moment of the
-machine hits all of them. Every engine letterboxes the picture, runs the network and the
+machine hits all of them. zsseg runs twice: the network compiled to a plan (`zsseg compile`) and
+the bundle as it is, on the tract engine. Every engine letterboxes the picture, runs the network and the
 classifier, resizes the logits, takes the argmax and brings the mask back to the picture's size.
 zsseg does the last three in one step; the others get a graph with Resize and ArgMax behind the
 classifier, as their users would export it.
@@ -16,7 +17,6 @@ against a graph of Resize and ArgMax. A third one adds a large classifier before
 """
 
 import argparse
-import ctypes
 import json
 import os
 import re
@@ -31,12 +31,11 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from c_api import RELEASE, Segmenter
 from PIL import Image
 
 SIDE = 512
 PAD = 127
-ROOT = Path(__file__).resolve().parent.parent
-RELEASE = ROOT / "target" / "release"
 
 
 def extract(bundle: Path, section: str, target: Path) -> None:
@@ -133,9 +132,14 @@ def compare_frames(bundle: Path, picture: Path, frames: int, rounds: int) -> Non
     with tempfile.TemporaryDirectory() as folder:
         graph = whole_graph(bundle, Path(folder))
         raw_tract = RELEASE / "examples" / "raw_tract"
-        bench = [RELEASE / "zsseg", "bench", bundle, picture, "--json", "--frames", frames]
+        compiled = Path(folder) / "compiled.zsb"
+        subprocess.run([RELEASE / "zsseg", "compile", bundle, "-o", compiled], check=True)
+        bench = lambda path: [
+            *(RELEASE / "zsseg", "bench", path, picture, "--json", "--frames", frames)
+        ]
         commands = {
-            "zsseg": bench,
+            "zsseg": bench(compiled),
+            "zsseg, tract engine": bench(bundle),
             "raw tract": [raw_tract, graph, picture, frames],
             "ONNX Runtime": [sys.executable, __file__, "--worker", graph, picture, frames],
         }
@@ -162,70 +166,6 @@ def median_and_peak(run: dict) -> tuple[float, int]:
     return statistics.median(run["times_ms"]), run["peak_bytes"]
 
 
-class Tail:
-    """Logits to labels through the C API."""
-
-    def __init__(self, bundle: bytes, classes: int, grid: int, frame: int):
-        self.library = ctypes.CDLL(str(RELEASE / "libzsseg.so"))
-        self.bundle = bundle
-        limits = (ctypes.c_uint32 * 4)(16, frame, frame, 1)
-        need = ctypes.c_size_t()
-        size = ctypes.c_size_t(len(bundle))
-        status = self.library.zsseg_arena_size(bundle, size, limits, ctypes.byref(need), None)
-        assert status == 0, status
-        self.arena_bytes = need.value
-        self.arena = ctypes.create_string_buffer(need.value + 64)
-        start = -(-ctypes.addressof(self.arena) // 64) * 64
-        self.handle = ctypes.c_void_p()
-        status = self.library.zsseg_init(
-            bundle, size, limits, ctypes.c_void_p(start), need, ctypes.byref(self.handle), None
-        )
-        assert status == 0, status
-        self.labels = np.zeros((frame, frame), np.uint8)
-        self.shape = (classes, grid, frame)
-
-    def __call__(self, logits: np.ndarray) -> np.ndarray:
-        classes, grid, frame = self.shape
-        features = Features(
-            ctypes.sizeof(Features), 0, logits.ctypes.data, logits.size, grid, grid, classes, 0
-        )
-        labels = self.labels.ctypes.data
-        output = Output(ctypes.sizeof(Output), 1, labels, frame, self.labels.size)
-        status = self.library.zsseg_segment_features(
-            self.handle, ctypes.byref(features), frame, frame, ctypes.byref(output)
-        )
-        assert status == 0, status
-        return self.labels
-
-
-class Features(ctypes.Structure):
-    """zsseg_features_t."""
-
-    _fields_ = [
-        ("struct_size", ctypes.c_uint32),
-        ("layout", ctypes.c_uint32),
-        ("data", ctypes.c_void_p),
-        ("len", ctypes.c_size_t),
-        ("grid_height", ctypes.c_uint32),
-        ("grid_width", ctypes.c_uint32),
-        ("channels", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
-    ]
-
-
-class Output(ctypes.Structure):
-    """zsseg_output_t; confidence and margin stay NULL."""
-
-    _fields_ = [
-        ("struct_size", ctypes.c_uint32),
-        ("label_type", ctypes.c_uint32),
-        ("labels", ctypes.c_void_p),
-        ("labels_stride_bytes", ctypes.c_size_t),
-        ("labels_bytes", ctypes.c_size_t),
-        ("rest", ctypes.c_size_t * 6),
-    ]
-
-
 def tail_graph(classes: int, grid: int, frame: int) -> bytes:
     """A graph of Resize and ArgMax."""
     sizes = numpy_helper.from_array(np.array([1, classes, frame, frame], np.int64), "sizes")
@@ -240,7 +180,9 @@ def tail_graph(classes: int, grid: int, frame: int) -> bytes:
     return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
 
 
-def tail_of(folder: Path, sizes: tuple[int, int, int], classifier: np.ndarray | None = None) -> Tail:
+def tail_of(
+    folder: Path, sizes: tuple[int, int, int], classifier: np.ndarray | None = None
+) -> Segmenter:
     """A tail for (classes, grid, frame), with 8-bit weights if there is a classifier."""
     path = folder / "tail.zsb"
     tool = RELEASE / "examples" / "write_external_bundle"
@@ -249,9 +191,7 @@ def tail_of(folder: Path, sizes: tuple[int, int, int], classifier: np.ndarray | 
         classifier.astype("<f4").tofile(folder / "classifier")
         command += [folder / "classifier", "i8"]
     subprocess.run(command, check=True)
-    classes, grid, frame = sizes
-    channels = classes if classifier is None else classifier.shape[1]
-    return Tail(path.read_bytes(), channels, grid, frame)
+    return Segmenter(path.read_bytes(), sizes[2], sizes[2])
 
 
 def measure(rounds: int, ours, theirs) -> tuple[float, float, float]:
@@ -268,7 +208,7 @@ def measure(rounds: int, ours, theirs) -> tuple[float, float, float]:
     return statistics.median(times[0]), statistics.median(times[1]), equal
 
 
-def print_row(name: str, frame: int, tail: Tail, measured: tuple[float, float, float]) -> None:
+def print_row(name: str, frame: int, tail: Segmenter, measured: tuple[float, float, float]) -> None:
     ours, theirs, equal = measured
     print(
         f"| {name} | {frame}x{frame} | {ours:.2f} | {theirs:.1f} | {theirs / ours:.1f} "
@@ -288,7 +228,7 @@ def compare_tails(rounds: int) -> None:
         net = session(tail_graph(classes, grid, frame))
         logits = generator.normal(size=(1, classes, grid, grid)).astype(np.float32)
         theirs = lambda: net.run(None, {"logits": logits})[0][0]
-        measured = measure(rounds, lambda: tail(logits), theirs)
+        measured = measure(rounds, lambda: tail.segment_features(logits), theirs)
         print_row(f"{classes} x {grid}x{grid}", frame, tail, measured)
 
 
@@ -353,11 +293,11 @@ def compare_classifiers(bundle: Path, picture: Path, rounds: int) -> None:
         ours_tail = tail_of(Path(folder), (classes, grid, frame))
     both = measure(
         rounds,
-        lambda: ours_whole(features),
+        lambda: ours_whole.segment_features(features),
         lambda: whole.run(None, {"features": features})[0][0],
     )
     upsampling = measure(
-        rounds, lambda: ours_tail(logits), lambda: net.run(None, {"logits": logits})[0][0]
+        rounds, lambda: ours_tail.segment_features(logits), lambda: net.run(None, {"logits": logits})[0][0]
     )
     start = time.perf_counter()
     for _ in range(rounds):

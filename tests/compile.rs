@@ -247,6 +247,15 @@ fn labels(bytes: &[u8], picture: &Image<'_>, pieces: u32) -> Vec<u16> {
 }
 
 #[test]
+fn the_shipped_plan_is_what_the_shipped_network_compiles_to() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let onnx = fs::read(models.join("voc11-lite0-zs-onnx.zsb")).unwrap();
+    let compiled = compile_bundle(&Bundle::parse(&onnx).unwrap(), Target::X86_64).unwrap();
+    let shipped = fs::read(models.join("voc11-lite0-zs.zsb")).unwrap();
+    assert!(compiled.bytes == shipped, "compile voc11-lite0-zs-onnx.zsb again");
+}
+
+#[test]
 fn a_compiled_bundle_gives_the_masks_of_the_tract_engine() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let bytes = fs::read(root.join("models/voc11-lite0-zs-onnx.zsb")).unwrap();

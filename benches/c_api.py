@@ -1,12 +1,19 @@
 """The C API of a release build (target/release/libzsseg.so) for benchmarks."""
 
 import ctypes
+import functools
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 RELEASE = ROOT / "target" / "release"
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The library, loaded once."""
+    return ctypes.CDLL(str(RELEASE / "libzsseg.so"))
 
 
 class Image(ctypes.Structure):
@@ -57,7 +64,7 @@ class Segmenter:
     """A bundle in an arena of exactly the size it asks for; frames of one size."""
 
     def __init__(self, bundle: bytes, width: int, height: int):
-        self.library = ctypes.CDLL(str(RELEASE / "libzsseg.so"))
+        self.library = library()
         self.bundle = bundle
         limits = (ctypes.c_uint32 * 4)(16, width, height, 1)
         need = ctypes.c_size_t()
@@ -94,13 +101,13 @@ class Segmenter:
         )
         return self.labels
 
-    def segment_features(self, features: np.ndarray) -> np.ndarray:
-        """Labels of features, f32 [1, channels, grid height, grid width]."""
-        _, channels, grid_height, grid_width = features.shape
-        data, size = features.ctypes.data, features.size
-        source = Features(
-            ctypes.sizeof(Features), 0, data, size, grid_height, grid_width, channels, 0
-        )
+    def segment_features(self, features: np.ndarray, channels_last: bool = False) -> np.ndarray:
+        """Labels of features: f32 [1, channels, rows, columns], or [1, rows, columns, channels]."""
+        _, channels, rows, columns = features.shape
+        if channels_last:
+            _, rows, columns, channels = features.shape
+        data, size, layout = features.ctypes.data, features.size, int(channels_last)
+        source = Features(ctypes.sizeof(Features), layout, data, size, rows, columns, channels, 0)
         height, width = self.labels.shape
         self.check(
             self.library.zsseg_segment_features(

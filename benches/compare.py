@@ -64,9 +64,7 @@ def whole_graph(bundle: Path, folder: Path) -> Path:
         ]
     )
     del graph.output[:]
-    graph.output.append(
-        helper.make_tensor_value_info("labels", TensorProto.INT64, [1, SIDE, SIDE])
-    )
+    graph.output.append(helper.make_tensor_value_info("labels", TensorProto.INT64, [1, SIDE, SIDE]))
     path = folder / "whole.onnx"
     onnx.save(model, path)
     return path
@@ -297,7 +295,9 @@ def compare_classifiers(bundle: Path, picture: Path, rounds: int) -> None:
         lambda: whole.run(None, {"features": features})[0][0],
     )
     upsampling = measure(
-        rounds, lambda: ours_tail.segment_features(logits), lambda: net.run(None, {"logits": logits})[0][0]
+        rounds,
+        lambda: ours_tail.segment_features(logits),
+        lambda: net.run(None, {"logits": logits})[0][0],
     )
     start = time.perf_counter()
     for _ in range(rounds):
@@ -309,7 +309,9 @@ def compare_classifiers(bundle: Path, picture: Path, rounds: int) -> None:
     print_row("classifier, upsampling and argmax", frame, ours_whole, both)
     print_row("upsampling and argmax of the same logits", frame, ours_tail, upsampling)
     ours = both[0] - upsampling[0]
-    print(f"| classifier (difference; MatMul alone) | | {ours:.2f} | {product:.1f} | {product / ours:.1f} | | |")
+    print(
+        f"| classifier (difference; MatMul alone) | | {ours:.2f} | {product:.1f} | {product / ours:.1f} | | |"
+    )
 
 
 def main() -> None:

@@ -182,22 +182,31 @@ def open_opencv(path, data):
     return run
 
 
-def open_zsseg(path, data):
+def rgb_frame(data):
+    """The picture that the network's input was made of, u8 [height, width, 3]."""
     import numpy as np
 
+    last = data.shape[3] == 3
+    pixels = data[0] if last else data[0].transpose(1, 2, 0)
+    mean, std = (0.5, 0.5) if last else (MEAN, STD)
+    pixels = (pixels * np.float32(std) + np.float32(mean)) * 255
+    return np.ascontiguousarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
+
+
+def open_zsseg(path, frame):
+    import numpy as np
     from c_api import Segmenter
 
-    picture = data[0].transpose(1, 2, 0) if data.shape[1] == 3 else data[0]
-    mean, std = (MEAN, STD) if data.shape[1] == 3 else ([0.5] * 3, [0.5] * 3)
-    frame = np.clip((picture * std + mean) * 255 + 0.5, 0, 255).astype(np.uint8)
-    frame = np.ascontiguousarray(frame)
     segmenter = Segmenter(Path(path).read_bytes(), frame.shape[1], frame.shape[0])
-    logits = np.load(Path(path).with_suffix(".logits.npy"))
 
     def run():
         return segmenter.segment(frame)
 
-    run.tail = lambda: segmenter.segment_features(logits, channels_last=True)
+    def tail():
+        return segmenter.segment_features(logits, channels_last=True)
+
+    logits = np.load(Path(path).with_suffix(".logits.npy"))
+    run.tail = tail
     return run
 
 
@@ -219,6 +228,7 @@ def work(peer, path, form):
     data = np.load(channels_last if stem.startswith("voc") else folder / f"picture_{side}.npy")
     if peer == "zsseg":
         sys.modules["c_api"].library()
+        data = rgb_frame(data)
     before = peak_memory()
     opener = globals()["open_" + peer.split("-")[0]]
     started, clock = time.process_time(), time.perf_counter()

@@ -244,6 +244,11 @@ fn inspect_shows_the_plan_of_a_compiled_bundle() {
     let outlines = picture.matches("<rect").count() - 1;
     assert!(picture.starts_with("<svg") && outlines >= 2 * owners, "{outlines} of {owners}");
 
+    let ran = sandbox.run(&["bench", "plan.zsb", "--steps", "--frames", "2"]).expect(0);
+    assert_eq!(ran.out.lines().count(), plan.step_count() + 3, "{}", ran.out);
+    assert!(ran.out.contains("GMAC/s"), "{}", ran.out);
+    sandbox.run(&["bench", "tiny.zsb", "--steps"]).expect_error(1, &["zsseg compile"]);
+
     let mut damaged = sandbox.read("plan.zsb");
     let len = damaged.len();
     damaged[len - 1] ^= 1;

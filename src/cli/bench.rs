@@ -4,11 +4,12 @@ use super::bench_classes::{self, Adding};
 use super::mask::LabelPlane;
 use super::model::{Memory, ModelFile, clock};
 use super::report::ms;
-use super::{Outcome, picture};
+use super::{Outcome, inspect, picture, steps};
 use crate::head::Output;
 use crate::image::Image;
 use crate::limits::{Limits, MAX_CLASSES, MAX_THREADS};
 use crate::math::kernels::Kernels;
+use crate::plan::{Plan, Runner};
 use crate::segmenter::Segmenter;
 use crate::trace::StageTimes;
 use crate::viz::Picture;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 use std::string::{String, ToString};
 use std::time::Instant;
 use std::vec::Vec;
-use std::{format, fs};
+use std::{format, fs, vec};
 
 /// Size of the picture that is made up where none is given.
 const SYNTHETIC_SIZE: (u32, u32) = (640, 480);
@@ -45,6 +46,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_THREADS)))]
     threads: u32,
+    /// Measure each step of a compiled network instead, and print the least time of each.
+    #[arg(long, conflicts_with_all = ["json", "image", "extra_classes"])]
+    steps: bool,
     /// Make room for so many more classes, measure what adding them takes in each way that the
     /// model knows, and measure frames with all of them.
     #[arg(long, value_name = "N", default_value_t = 0,
@@ -139,6 +143,12 @@ impl Stages {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let file = ModelFile::read(Some(&args.bundle))?;
     let bundle = file.bundle()?;
+    if args.steps {
+        let plan = inspect::plan_of(&bundle)?;
+        let times_ms = step_times_ms(&plan, args)?;
+        out.write_all(steps::text(&plan, Some(&times_ms))?.as_bytes())?;
+        return Ok(Outcome::Done);
+    }
     let picture = match &args.image {
         Some(path) => picture::read(path)?,
         None => synthetic()?,
@@ -179,6 +189,22 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         false => out.write_all(report.text().as_bytes())?,
     }
     Ok(Outcome::Done)
+}
+
+/// The least time of each step, with an input of zeros: steps take as long with others.
+fn step_times_ms(plan: &Plan<'_>, args: &Args) -> Result<Vec<f64>> {
+    let mut memory = Memory::new(plan.arena_bytes());
+    let arena = memory.arena();
+    let mut runner = Runner::new(*plan);
+    let mut least = vec![f64::INFINITY; plan.step_count()];
+    for _ in 0..u64::from(args.warmup) + u64::from(args.frames) {
+        for time in &mut least {
+            let start = Instant::now();
+            runner.run_steps(arena, 1)?;
+            *time = time.min(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    Ok(least)
 }
 
 /// Labels only, as a device would ask for them.

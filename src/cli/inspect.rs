@@ -66,7 +66,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         return Ok(Outcome::Done);
     }
     if args.plan {
-        out.write_all(steps::text(&plan_of(&bundle)?)?.as_bytes())?;
+        out.write_all(steps::text(&plan_of(&bundle)?, None)?.as_bytes())?;
         return Ok(Outcome::Done);
     }
     if let Some(target) = &args.arena_picture {
@@ -130,7 +130,7 @@ fn put(target: &Path, bytes: &[u8], out: &mut dyn Write) -> Result<()> {
 }
 
 /// The plan of a bundle whose checksums match.
-fn plan_of<'a>(bundle: &Bundle<'a>) -> Result<Plan<'a>> {
+pub fn plan_of<'a>(bundle: &Bundle<'a>) -> Result<Plan<'a>> {
     bundle.verify()?;
     let Some(bytes) = bundle.plan() else {
         bail!("the bundle holds no plan; `zsseg compile` makes one");

@@ -87,10 +87,14 @@ pub struct Memory {
 impl Memory {
     /// Memory as large as this model needs it for these limits.
     pub fn for_model(bundle: &Bundle<'_>, limits: &Limits) -> Result<Memory> {
-        let len = Segmenter::arena_bytes(bundle, limits)?;
+        Ok(Memory::new(Segmenter::arena_bytes(bundle, limits)?))
+    }
+
+    /// So many bytes.
+    pub fn new(len: usize) -> Memory {
         let bytes = vec![0; len + ALIGN_BYTES];
         let start = bytes.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-        Ok(Memory { bytes, start, len })
+        Memory { bytes, start, len }
     }
 
     /// The arena, aligned.

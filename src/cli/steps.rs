@@ -7,14 +7,15 @@ use std::format;
 use std::string::String;
 
 /// A line for each step: what it does, to which tensors, where its output lies, bytes of its
-/// constants, multiply-accumulates; and the sums.
+/// constants, multiply-accumulates, its time if `times_ms` gives one; and the sums.
 ///
 /// # Errors
 /// None for a plan that was checked.
-pub fn text(plan: &Plan<'_>) -> Result<String> {
+pub fn text(plan: &Plan<'_>, times_ms: Option<&[f64]>) -> Result<String> {
     let mut text = String::from(
-        "step  operation          input            output              at bytes  constants         MACs\n",
+        "step  operation          input            output              at bytes  constants         MACs",
     );
+    text += if times_ms.is_some() { "         ms   GMAC/s\n" } else { "\n" };
     let (mut macs, mut constants) = (0, 0);
     for (index, step) in plan.steps().enumerate() {
         let input = match step.inputs[0] {
@@ -23,7 +24,7 @@ pub fn text(plan: &Plan<'_>) -> Result<String> {
         };
         let output = plan.tensor(step.output)?;
         let bytes: u64 = step.constants.iter().map(|constant| constant.len_bytes).sum();
-        writeln!(
+        write!(
             text,
             "{index:4}  {:17}  {input:15}  {:15}  {:>10}  {bytes:>9}  {:>11}",
             name(&step.operation),
@@ -31,6 +32,10 @@ pub fn text(plan: &Plan<'_>) -> Result<String> {
             output.offset_bytes,
             step.macs,
         )?;
+        if let Some(ms) = times_ms.and_then(|times| times.get(index)) {
+            write!(text, "  {ms:>9.4}  {:>7.1}", step.macs as f64 / ms.max(1e-6) / 1e6)?;
+        }
+        text += "\n";
         macs += step.macs;
         constants += bytes;
     }
@@ -41,6 +46,10 @@ pub fn text(plan: &Plan<'_>) -> Result<String> {
         plan.tensor_count(),
         plan.arena_bytes(),
     )?;
+    if let Some(times) = times_ms {
+        let ms: f64 = times.iter().sum();
+        writeln!(text, "{ms:.3} ms, {:.1} GMAC/s", macs as f64 / ms.max(1e-6) / 1e6)?;
+    }
     Ok(text)
 }
 

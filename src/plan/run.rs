@@ -65,16 +65,25 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// [`Status::ArenaTooSmall`], [`Status::ArenaAlignment`].
     pub fn run(&mut self, arena: &mut [u8]) -> Result<()> {
+        self.run_steps(arena, usize::MAX).map(|_| ())
+    }
+
+    /// Runs at most `steps` steps, the rest of one that was begun included; `true` when all are
+    /// done.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub fn run_steps(&mut self, arena: &mut [u8], steps: usize) -> Result<bool> {
         let arena = self.checked(arena)?;
-        while self.step < self.plan.step_count() {
+        for _ in 0..steps {
             let (_, site) = self.site()?;
             let rows = self.row..ops::rows(&site);
             self.make(&site, arena, rows)?;
-            self.step += 1;
-            self.row = 0;
+            if self.finish_step() {
+                return Ok(true);
+            }
         }
-        self.restart();
-        Ok(())
+        Ok(false)
     }
 
     /// Runs at most `pieces` pieces of about equal work; `true` when all steps are done. A piece
@@ -90,17 +99,22 @@ impl<'a> Runner<'a> {
             let end = self.row.saturating_add(rows_of_piece(step.macs, &site, rows)).min(rows);
             self.make(&site, arena, self.row..end)?;
             self.row = end;
-            if end < rows {
-                continue;
-            }
-            self.row = 0;
-            self.step += 1;
-            if self.step >= self.plan.step_count() {
-                self.restart();
+            if end == rows && self.finish_step() {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Goes on to the next step; `true` if there is none.
+    fn finish_step(&mut self) -> bool {
+        self.row = 0;
+        self.step += 1;
+        let is_last = self.step >= self.plan.step_count();
+        if is_last {
+            self.restart();
+        }
+        is_last
     }
 
     /// The part of the arena that is used.

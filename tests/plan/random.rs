@@ -189,6 +189,16 @@ proptest! {
             }
             prop_assert!(calls * pieces >= builder.steps.len());
             prop_assert_eq!(output(&plan, &whole), output(&plan, &sliced), "{}", kernels.name);
+
+            let mut stepped = arena(&plan, &input);
+            let mut done = runner.run_pieces(stepped.as_mut(), 1).unwrap();
+            let mut calls = usize::from(done);
+            while !done {
+                done = runner.run_steps(stepped.as_mut(), 1).unwrap();
+                calls += 1;
+            }
+            prop_assert!((builder.steps.len() - 1..=builder.steps.len()).contains(&calls));
+            prop_assert_eq!(output(&plan, &whole), output(&plan, &stepped), "{}", kernels.name);
         }
     }
 }

@@ -27,6 +27,7 @@ mod pack;
 mod picture;
 mod plan;
 mod png;
+mod quantize;
 mod report;
 mod segment;
 mod steps;
@@ -59,6 +60,7 @@ enum Command {
     Inspect(inspect::Args),
     Classes(classes::Args),
     Pack(pack::Args),
+    Quantize(quantize::Args),
     Compile(compile::Args),
     Bench(bench::Args),
     Demo(demo::Args),
@@ -112,6 +114,7 @@ fn run(command: &Command) -> anyhow::Result<Outcome> {
         Command::Inspect(args) => inspect::run(args, &mut out),
         Command::Classes(args) => classes::run(args, &mut out),
         Command::Pack(args) => pack::run(args, &mut out),
+        Command::Quantize(args) => quantize::run(args, &mut out),
         Command::Compile(args) => compile::run(args, &mut out),
         Command::Bench(args) => bench::run(args, &mut out),
         Command::Demo(args) => demo::run(args, &mut out),

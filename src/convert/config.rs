@@ -54,6 +54,9 @@ pub struct NetworkConfig {
 /// The part of `[output]` that matters whatever tensor is read.
 #[derive(Clone, Debug, Deserialize)]
 struct PrecisionTable {
+    name: Option<String>,
+    #[serde(default)]
+    layout: LayoutName,
     #[serde(default)]
     precision: PrecisionName,
 }
@@ -86,6 +89,16 @@ impl NetworkConfig {
     /// Naming the field that is missing or impossible.
     pub fn preprocess(&self) -> Result<Preprocess> {
         self.preprocess.to_preprocess()
+    }
+
+    /// Name of the tensor that is read, if the file states one.
+    pub fn output_name(&self) -> Option<&str> {
+        self.output.as_ref()?.name.as_deref()
+    }
+
+    /// Order of that tensor's elements.
+    pub fn output_layout(&self) -> Layout {
+        self.output.as_ref().map_or(LayoutName::Chw, |output| output.layout).into()
     }
 
     /// Whether quantised activations are rounded to their grid.

@@ -1,6 +1,6 @@
 //! Matrices and vectors of floats from NumPy's `.npy` files.
 //!
-//! Only what vectors and tables of them are: versions 1 to 3, one or two dimensions,
+//! Only what vectors, tables and network inputs are: versions 1 to 3,
 //! little-endian f16, f32 or f64, C order. The crates for this format bring along a parser of Python literals and multiply the
 //! sides of the shape unchecked.
 
@@ -34,6 +34,24 @@ pub fn read_vector(bytes: &[u8]) -> Result<Vec<f32>> {
         [_] | [1, _] => Ok(values),
         _ => bail!("the shape is ({shape}), not (numbers,)"),
     }
+}
+
+/// Numbers in any number of dimensions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// Sides, none of them 0.
+    pub sides: Vec<usize>,
+    /// The numbers, the last side's neighbours side by side.
+    pub values: Vec<f32>,
+}
+
+/// Reads an array of any shape. f64 numbers are rounded.
+///
+/// # Errors
+/// If it is no such file, or has other bytes than its shape says.
+pub fn read_array(bytes: &[u8]) -> Result<Array> {
+    let Numbers { sides, values, .. } = numbers(bytes)?;
+    Ok(Array { sides, values })
 }
 
 /// What a file holds.

@@ -148,7 +148,7 @@ fn check_attribute(node: &NodeProto, attribute: &AttributeProto) -> Result<()> {
 }
 
 /// Refuses a tensor whose data are elsewhere or not as many as its dimensions say.
-fn check_tensor(tensor: &TensorProto, name: &str) -> Result<()> {
+pub(super) fn check_tensor(tensor: &TensorProto, name: &str) -> Result<()> {
     let refuse = |reason: &str| Err(load_refusal(&format!("tensor \"{name}\" {reason}")));
     let external = tensor.data_location == Some(DataLocation::External as i32);
     if external || !tensor.external_data.is_empty() {

@@ -11,7 +11,8 @@
 //!    place of its slow or wrong ones.
 //! 7. `coverage`: what the plan computes in integers.
 //!
-//! Beside that, `append` adds layers to a network, for tools that make bundles.
+//! Beside that, `append` adds layers to a network and `qdq` writes it with quantised ones, for
+//! tools that make bundles.
 //!
 //! No other folder names tract. Unlike the rest of this library, tract allocates while it runs.
 
@@ -24,6 +25,7 @@ mod integers;
 mod legalise;
 mod load;
 mod lower;
+mod qdq;
 mod quantize;
 mod requantize;
 mod resize;
@@ -31,6 +33,10 @@ mod tap_shape;
 mod taps;
 
 pub use lower::lower;
+pub use qdq::{
+    FloatNode, Layer, Numbers, QuantizableNetwork, Quantization, QuantizedTensor, QuantizedWeights,
+    Unit,
+};
 pub use tap_shape::PREFIX_TOKENS;
 pub use taps::TractTaps;
 

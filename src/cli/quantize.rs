@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "HEAD.safetensors")]
     head: Option<PathBuf>,
     /// How ranges of activations are chosen.
-    #[arg(long, value_enum, default_value = "mse")]
+    #[arg(long, value_enum, default_value = "percentile")]
     method: MethodName,
     /// Per cent of the values that lie within a range, for `--method percentile`.
     #[arg(long, value_name = "PERCENT", default_value_t = 99.99, value_parser = per_cent)]
@@ -134,11 +134,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let settings = settings(args)?;
     let found = quantize(&source, &calibration, &check, &settings, &mut progress);
     let found = found.with_context(|| args.model.display().to_string())?;
-    let report = args.report.as_deref().map(|path| Ok((path, report_file(path, &found.report)?)));
-    let report: Option<(&Path, Vec<u8>)> =
-        report.transpose().map_err(|error: anyhow::Error| error)?;
+    let bytes = args.report.as_deref().map(|path| report_file(path, &found.report)).transpose()?;
     write::atomically(&args.output, &found.onnx)?;
-    if let Some((path, bytes)) = report {
+    if let (Some(path), Some(bytes)) = (&args.report, bytes) {
         write::atomically(path, &bytes)?;
     }
     out.write_all(table::text(&found.report).as_bytes())?;

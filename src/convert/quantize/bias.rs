@@ -1,4 +1,4 @@
-//! Takes the mean error of rounded weights out of biases.
+//! Takes the mean error of quantised layers out of their biases.
 
 use super::weights::real_weights;
 use crate::backbone::tract::{Numbers, QuantizableNetwork};
@@ -10,21 +10,35 @@ use std::vec::Vec;
 /// the networks.
 pub type TakeTap<'t> = dyn FnMut(usize, usize, &[&[f32]]) -> Result<()> + 't;
 
+/// Runs an ONNX network over the calibration pictures and hands out the named tensors.
+pub type RunTaps<'r> = dyn FnMut(&[u8], &[&str], &mut TakeTap<'_>) -> Result<()> + 'r;
+
 /// The layers' biases less the mean, over all places and pictures, of what the rounding of their
-/// weights adds to each channel: `b - E[(W_q - W) x]`. `run` runs an ONNX network over the
-/// calibration pictures and hands out the named tensors.
+/// weights adds to each channel: `b - E[(W_q - W) x]`, where `x` is the float network's. Every layer
+/// is corrected for itself: to bring all layers' means to those of the float network at once, upstream
+/// errors included, goes too far in each and does not settle.
 ///
 /// # Errors
 /// Those of `run`.
 pub fn corrected_biases(
     network: &QuantizableNetwork,
     numbers: &Numbers,
-    run: impl FnOnce(&[u8], &[&str], &mut TakeTap<'_>) -> Result<()>,
+    run: &mut RunTaps<'_>,
 ) -> Result<Vec<Vec<f32>>> {
-    let layers = network.layers();
-    let errors: Vec<Vec<f32>> = layers
-        .iter()
-        .zip(&numbers.weights)
+    let (onnx, names) = network.write_probes(&weight_errors(network, numbers))?;
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    let means = channel_means(network, &onnx, &names, run)?;
+    let corrected = |(bias, means): (&Vec<f32>, &Vec<f64>)| {
+        let pairs = bias.iter().zip(means);
+        pairs.map(|(bias, mean)| (f64::from(*bias) - mean) as f32).collect()
+    };
+    Ok(numbers.biases.iter().zip(&means).map(corrected).collect())
+}
+
+/// What rounding adds to each weight.
+fn weight_errors(network: &QuantizableNetwork, numbers: &Numbers) -> Vec<Vec<f32>> {
+    let layers = network.layers().iter().zip(&numbers.weights);
+    layers
         .map(|(layer, weights)| match weights {
             Some(weights) => {
                 let real = real_weights(weights, layer.per_channel());
@@ -32,26 +46,32 @@ pub fn corrected_biases(
             }
             None => vec![0.0; layer.weights.len()],
         })
-        .collect();
-    let (onnx, names) = network.write_probes(&errors)?;
-    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-    let mut sums: Vec<Vec<f64>> = layers.iter().map(|layer| vec![0.0; layer.channels()]).collect();
-    let mut counts = vec![0u64; layers.len()];
-    run(&onnx, &names, &mut |_, layer, values| {
-        let values = values.first().copied().unwrap_or_default();
-        // [1, channels, ...] of a convolution, [1, channels] of a matrix product.
-        let places = (values.len() / sums[layer].len()).max(1);
-        for (sum, plane) in sums[layer].iter_mut().zip(values.chunks(places)) {
-            *sum += plane.iter().map(|value| f64::from(*value)).sum::<f64>();
+        .collect()
+}
+
+/// Mean of each channel of the tensors `names`, one for each layer.
+fn channel_means(
+    network: &QuantizableNetwork,
+    onnx: &[u8],
+    names: &[&str],
+    run: &mut RunTaps<'_>,
+) -> Result<Vec<Vec<f64>>> {
+    let layers = network.layers().iter();
+    let mut sums: Vec<Vec<f64>> = layers.map(|layer| vec![0.0; layer.channels()]).collect();
+    let mut counts = vec![0u64; names.len()];
+    run(onnx, names, &mut |_, tensor, values| {
+        for values in values {
+            // [1, channels, ...] of a convolution, [1, channels] of a matrix product.
+            let places = (values.len() / sums[tensor].len()).max(1);
+            for (sum, plane) in sums[tensor].iter_mut().zip(values.chunks(places)) {
+                *sum += plane.iter().map(|value| f64::from(*value)).sum::<f64>();
+            }
+            counts[tensor] += places as u64;
         }
-        counts[layer] += places as u64;
         Ok(())
     })?;
-    let corrected = numbers.biases.iter().zip(&sums).zip(&counts);
-    Ok(corrected
-        .map(|((bias, sums), &count)| {
-            let mean = |sum: &f64| sum / count.max(1) as f64;
-            bias.iter().zip(sums).map(|(bias, sum)| (f64::from(*bias) - mean(sum)) as f32).collect()
-        })
-        .collect())
+    for (sums, &count) in sums.iter_mut().zip(&counts) {
+        sums.iter_mut().for_each(|sum| *sum /= count.max(1) as f64);
+    }
+    Ok(sums)
 }

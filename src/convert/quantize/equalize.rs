@@ -4,6 +4,7 @@
 //! nothing in floats, as long as what lies between is linear or a ReLU. Factors are powers of two,
 //! so not a bit of the float network changes.
 
+use super::QuantizeSource;
 use super::engine::Engine;
 use super::range::{Histogram, RangeMethod};
 use super::samples::{First, Samples};
@@ -56,6 +57,22 @@ pub fn balanced_scales(activations: &[f32], weights: &[f32], reads_alone: bool) 
         doublings.round().clamp(-MOST_DOUBLINGS, MOST_DOUBLINGS).exp2()
     };
     activations.iter().zip(weights).map(scale).collect()
+}
+
+/// The float network with neighbouring layers scaled where that lowers the error of quantising
+/// them, and the pairs that were tried.
+///
+/// # Errors
+/// As for [`quantize()`](super::quantize).
+pub fn equalized_network(
+    source: &QuantizeSource<'_>,
+    samples: &dyn Samples,
+    method: RangeMethod,
+) -> Result<(Vec<u8>, Vec<EqualizedPair>)> {
+    let mut network = QuantizableNetwork::parse(source.onnx, source.output, &[])?;
+    let engine = Engine::new(source, &network)?;
+    let pairs = equalize(&mut network, &engine, samples, method)?;
+    Ok((network.write(&network.float_numbers())?, pairs))
 }
 
 /// Tries every pair and keeps the factors that lower its error.

@@ -21,9 +21,6 @@ mod report;
 mod samples;
 mod weights;
 
-#[cfg(test)]
-mod tests;
-
 use crate::backbone::tract::{Numbers, QuantizableNetwork};
 use crate::map::Layout;
 use crate::spec::Input;
@@ -34,8 +31,8 @@ use std::string::String;
 use std::vec::Vec;
 
 pub use activations::Observed;
-pub use bias::corrected_biases;
-pub use equalize::{EqualizedPair, balanced_scales};
+pub use bias::{RunTaps, TakeTap, corrected_biases};
+pub use equalize::{EqualizedPair, balanced_scales, equalized_network};
 pub use masks::LabelHead;
 pub use range::{Histogram, RangeMethod, grid_of_range, squared_error};
 pub use report::{FloatReport, LayerReport, Report, TensorReport};
@@ -138,9 +135,10 @@ fn quantize_once(
     let mut numbers = numbers_of(&network, &observed, settings.method);
     if settings.bias_correction {
         progress("correcting biases");
-        numbers.biases = corrected_biases(&network, &numbers, |onnx, names, take| {
+        let mut run = |onnx: &[u8], names: &[&str], take: &mut TakeTap<'_>| {
             engine.each_tap(&[onnx], names, calibration, take)
-        })?;
+        };
+        numbers.biases = corrected_biases(&network, &numbers, &mut run)?;
     }
     let onnx = network.write(&numbers)?;
     let subject = report::Subject { network: &network, numbers: &numbers, onnx: &onnx };
@@ -160,5 +158,6 @@ fn numbers_of(network: &QuantizableNetwork, observed: &Observed, method: RangeMe
     };
     let layers = network.layers().iter();
     let weights = layers.map(|layer| Some(quantize_weights(layer, input_of(&layer.input))));
-    Numbers { weights: weights.collect(), tensors: tensors.clone(), ..network.float_numbers() }
+    let weights = weights.collect();
+    Numbers { weights, tensors, ..network.float_numbers() }
 }

@@ -12,9 +12,6 @@ mod scheme;
 mod share;
 mod write;
 
-#[cfg(test)]
-mod tests;
-
 use super::guard::{self, GraphModel};
 use super::load::{framework, load_refusal};
 use crate::status::{Result, Status};

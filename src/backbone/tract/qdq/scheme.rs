@@ -139,13 +139,9 @@ impl<'a> Analysis<'a> {
         Ok(needed)
     }
 
-    fn readers_of(&self, tensor: &str) -> usize {
-        self.readers.get(tensor).copied().unwrap_or(0)
-    }
-
     /// How often a tensor is read.
     pub(super) fn reads(&self, tensor: &str) -> usize {
-        self.readers_of(tensor)
+        self.readers.get(tensor).copied().unwrap_or(0)
     }
 
     /// Inputs of a node that are activations.
@@ -220,8 +216,10 @@ impl<'a> Analysis<'a> {
         let mut kind = kind;
         if kind == Kind::Clip {
             let before = activations.first().and_then(|tensor| self.writers.get(tensor)).copied();
-            let alone = activations.first().is_some_and(|tensor| self.readers_of(tensor) == 1);
-            let fits = |before: &usize| matches!(self.kinds[*before], Kind::Layer | Kind::Binary);
+            let alone = activations.first().is_some_and(|tensor| self.reads(tensor) == 1);
+            let fits = |before: &usize| {
+                matches!(self.kinds.get(*before), Some(Kind::Layer | Kind::Binary))
+            };
             match before.filter(|before| alone && fits(before)) {
                 Some(before) => {
                     self.fused.insert(at, before);
@@ -368,7 +366,7 @@ impl<'a> Analysis<'a> {
             true => constant(2).and_then(floats_of),
             false => Some(vec![0.0; channels]),
         };
-        let Some(bias) = bias.filter(|bias| bias.len() == channels && channels > 0) else {
+        let Some(bias) = bias.filter(|bias| bias.len() == channels && !values.is_empty()) else {
             return Ok(None);
         };
         let name = name_of(node);

@@ -31,7 +31,7 @@ fn a_small_network_keeps_its_numbers() {
             assert!(sqnr > 25.0, "{}: {sqnr}", method.name());
         }
         assert!(found.report.output_sqnr_db.unwrap() > 25.0);
-        assert!(found.report.mask_disagreement < 0.05);
+        assert!(found.report.mask_disagreement < 0.1, "{}", found.report.mask_disagreement);
     }
 }
 

@@ -51,6 +51,10 @@ fn fold_into_writer(graph: &mut GraphProto, at: usize) -> Result<bool> {
         return Ok(false);
     };
     let channels = weights.dims.first().map_or(0, |side| *side as usize);
+    // Sides of a tensor without elements may be of any size.
+    if values.is_empty() {
+        return Ok(false);
+    }
     let has_bias = node.input.get(2).is_some_and(|name| !name.is_empty());
     let bias = match has_bias {
         true => constant(2).and_then(floats_of),

@@ -2,10 +2,11 @@
 //! an ONNX file.
 //!
 //! 1. `prepare`: refuse what is quantised already, fold what follows a convolution into it.
-//! 2. `scheme`: which tensors are quantised, and which of them share a grid.
+//! 2. `scheme`: which tensors are quantised; `share`: which of them share a grid.
 //! 3. `write`: put the quantisations in, with numbers that the caller found.
 
 mod fold;
+mod layer;
 mod operators;
 mod prepare;
 mod scheme;

@@ -1,8 +1,9 @@
 //! Writes a network with quantisations.
 
 use super::super::legalise::attribute;
+use super::layer::turned;
 use super::operators::set_floats;
-use super::scheme::{limits_of, turned};
+use super::scheme::limits_of;
 use super::{Layer, Numbers, QuantizableNetwork, Quantization, QuantizedWeights};
 use crate::status::{Result, Status};
 use prost::Message;

@@ -1,6 +1,7 @@
 //! Plans made by hand, each with what its steps should compute.
 
 use crate::reference::Values;
+use sha2::{Digest, Sha256};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use zsseg::arena::ALIGN_BYTES;
 use zsseg::math::network::kernels::NetworkKernels;
@@ -9,6 +10,9 @@ use zsseg::plan::{
     TensorIndex, encode, scratch_bytes,
 };
 use zsseg::status::Result;
+
+/// Largest plan that fuzzing starts from.
+const MAX_SEED_BYTES: usize = 16 << 10;
 
 /// What a step should compute from the values of its inputs.
 pub type Expected = Box<dyn Fn(&[Values]) -> Values>;
@@ -278,6 +282,7 @@ fn compared(builder: &Builder) -> Vec<(Values, Values)> {
     let mut steps = builder.steps.clone();
     steps.iter_mut().for_each(|step| step.macs = u64::MAX);
     let bytes = Bytes::of(&encode(&Parts { steps: &steps, ..builder.parts() }).unwrap());
+    keep_as_seed(&bytes);
     let plan = Plan::new(&bytes).unwrap();
     let input = Noise(99).values(&builder.tensors[0]);
     let want = builder.reference(&input);
@@ -290,6 +295,17 @@ fn compared(builder: &Builder) -> Vec<(Values, Values)> {
         (want.clone(), found)
     };
     NetworkKernels::all().map(compare).collect()
+}
+
+/// Writes a small plan into the folder that `ZSSEG_PLAN_SEEDS` names, if it names one: what
+/// `scripts/fuzz_plan.sh` starts from.
+fn keep_as_seed(bytes: &[u8]) {
+    let Some(folder) = std::env::var_os("ZSSEG_PLAN_SEEDS") else { return };
+    if bytes.len() > MAX_SEED_BYTES {
+        return;
+    }
+    let name: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(std::path::Path::new(&folder).join(name), bytes).unwrap();
 }
 
 /// All kernels compute exactly what the steps say.

@@ -80,7 +80,8 @@ impl ResampleAxis {
 
     /// The input position that output position `index` copies.
     pub fn nearest(&self, index: usize, nearest: Nearest) -> usize {
-        let coordinate = self.coordinate(index).max(0.0);
+        let last = self.input.saturating_sub(1);
+        let coordinate = self.coordinate(index).max(0.0).min(last as f32);
         let lower = coordinate as usize;
         let beyond = coordinate - lower as f32;
         let up = match nearest {
@@ -89,7 +90,7 @@ impl ResampleAxis {
             Nearest::Floor => false,
             Nearest::Ceil => beyond > 0.0,
         };
-        (lower + usize::from(up)).min(self.input.saturating_sub(1))
+        (lower + usize::from(up)).min(last)
     }
 
     /// The taps of the first positions, as many as there are places.
@@ -144,5 +145,11 @@ mod tests {
         assert_eq!(picks(Nearest::Ceil), [0, 1, 1, 1]);
         assert_eq!(picks(Nearest::RoundPreferFloor), [0, 0, 1, 1]);
         assert_eq!(picks(Nearest::RoundPreferCeil), [0, 1, 1, 1]);
+    }
+
+    #[test]
+    fn coordinates_beyond_all_integers_are_the_last_position() {
+        let axis = ResampleAxis { scale: f32::MIN_POSITIVE, ..axis(7, 3, Coordinates::HalfPixel) };
+        assert_eq!([0, 1, 2].map(|index| axis.nearest(index, Nearest::RoundPreferCeil)), [6, 6, 6]);
     }
 }

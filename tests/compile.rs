@@ -8,14 +8,14 @@ use zsseg::backbone::Backbone;
 use zsseg::backbone::tract::{Options, TractBackbone, lower};
 use zsseg::bundle::Bundle;
 use zsseg::compile::compile;
-use zsseg::compile::graph::{Graph, Op};
+use zsseg::compile::graph::{Graph, Op, Quantization, ValueId};
 use zsseg::convert::compile_bundle;
 use zsseg::head::Output;
 use zsseg::image::{Image, PixelFormat, Target as InputTarget};
 use zsseg::limits::Limits;
 use zsseg::map::Layout;
 use zsseg::math::network::kernels::NetworkKernels;
-use zsseg::plan::{Element, Plan, Runner, Target};
+use zsseg::plan::{Activation, BinaryOp, Element, Operation, Plan, Runner, Target};
 use zsseg::segmenter::{Frame, Segmenter};
 use zsseg::spec::{Input, InputType, Precision};
 use zsseg::status::Status;
@@ -230,6 +230,44 @@ fn what_no_step_can_do_is_refused_by_name() {
     let error = compile(graph, Target::X86_64, [0; 32]).err().unwrap();
     assert_eq!(error.status(), Status::Unsupported);
     assert!(error.to_string().contains("column_sums"), "{error}");
+}
+
+/// `id` on a grid, and back in floats.
+fn rounded(graph: &mut Graph, id: ValueId, grid: Quantization) -> ValueId {
+    let dims = graph.value(id).dims.clone();
+    let integers = graph.add_node("quantize", Op::Quantize, vec![id], dims.clone());
+    graph.values[integers.0].quantization = Some(grid);
+    graph.add_node("dequantize", Op::Dequantize, vec![integers], dims)
+}
+
+#[test]
+fn constants_between_quantisations_are_added_in_integers() {
+    let from = Quantization { scale: 0.02, zero_point: 100 };
+    let to = Quantization { scale: 0.03, zero_point: 77 };
+    let offsets = [-0.3, 0.9, 0.06];
+    let mut graph = Graph::default();
+    let picture = graph.add_activation("image", vec![4, 5, 3]);
+    graph.input = Some(picture);
+    let x = rounded(&mut graph, picture, from);
+    let constant = graph.add_constant("offsets", vec![1, 1, 3], offsets.to_vec());
+    let add = Op::Binary { op: BinaryOp::Add, activation: Activation::None };
+    let sum = graph.add_node("sum", add, vec![x, constant], vec![4, 5, 3]);
+    let output = rounded(&mut graph, sum, to);
+    graph.outputs.push(output);
+    let bytes = compile(graph, Target::X86_64, [0; 32]).unwrap().bytes;
+    let plan = Plan::new(&bytes).unwrap();
+    let sums = plan.steps().filter(|step| matches!(step.operation, Operation::Binary { .. }));
+    let elements = sums.map(|step| plan.tensor(step.output).unwrap().element);
+    assert_eq!(elements.collect::<Vec<_>>(), [Element::U8]);
+    let picture: Vec<f32> = (0..60).map(|at| (at * 37 % 61) as f32 * 0.08 - 2.4).collect();
+    let want = picture.iter().zip(offsets.iter().cycle()).map(|(value, offset)| {
+        let value = from.real(from.quantized(*value));
+        to.real(to.quantized(value + offset))
+    });
+    let want: Vec<f32> = want.collect();
+    for kernels in NetworkKernels::all() {
+        assert_eq!(run(&bytes, kernels, &picture), want, "{}", kernels.name);
+    }
 }
 
 /// Labels of a picture, in steps of at most `pieces` pieces.

@@ -1,14 +1,15 @@
 //! The last pass: nodes become steps, values become tensors with a place in the arena.
 
 mod constants;
+mod elementwise;
 mod movement;
 mod places;
 mod products;
 
 use super::graph::{Graph, Node, Op, Quantization, ValueId};
 use crate::plan::{
-    Activation, BinaryOp, Constant, Element, MAX_CONSTANTS, MAX_INPUTS, NO_TENSOR, Operation,
-    Parts, Step, Target, Tensor, TensorIndex, encode, scratch_bytes,
+    Activation, Constant, Element, MAX_CONSTANTS, MAX_INPUTS, NO_TENSOR, Operation, Parts, Step,
+    Target, Tensor, TensorIndex, encode, scratch_bytes,
 };
 use crate::status::{Error, Result, Status};
 use constants::Constants;
@@ -28,6 +29,8 @@ pub struct Compiled {
     pub bytes: Vec<u8>,
     /// Name of the node behind each step.
     pub names: Vec<String>,
+    /// Name of the tensor that each step makes, or makes a part of.
+    pub tensors: Vec<String>,
     /// The largest sum of tensors that are needed at the same time: no arena can be smaller.
     pub bound_bytes: u64,
 }
@@ -53,6 +56,10 @@ pub fn emit(graph: &Graph, target: Target, source_sha256: [u8; 32]) -> Result<Co
     for (place, &id) in outputs.iter_mut().zip(&graph.outputs) {
         *place = emitter.shaped(id, canonical(&graph.value(id).dims))?;
     }
+    if emitter.steps.is_empty() {
+        // Nothing is computed, and a plan has at least one step.
+        outputs[0] = emitter.copied(outputs[0])?;
+    }
     let memory = places::place(&mut emitter.tensors, &emitter.steps, input, &outputs);
     let parts = Parts {
         target,
@@ -65,7 +72,8 @@ pub fn emit(graph: &Graph, target: Target, source_sha256: [u8; 32]) -> Result<Co
         constants: &emitter.constants.bytes,
     };
     let bytes = encode(&parts)?;
-    Ok(Compiled { bytes, names: emitter.names, bound_bytes: memory.bound_bytes })
+    let (names, tensors) = (emitter.names, emitter.written);
+    Ok(Compiled { bytes, names, tensors, bound_bytes: memory.bound_bytes })
 }
 
 fn named(error: Error, node: &str) -> Error {
@@ -89,6 +97,7 @@ struct Emitter<'g> {
     tensors: Vec<Tensor>,
     steps: Vec<Step>,
     names: Vec<String>,
+    written: Vec<String>,
     constants: Constants,
     /// The tensor of each value.
     of: Vec<Option<TensorIndex>>,
@@ -108,6 +117,7 @@ impl<'g> Emitter<'g> {
             tensors: Vec::new(),
             steps: Vec::new(),
             names: Vec::new(),
+            written: Vec::new(),
             constants: Constants::default(),
             of: vec![None; graph.values.len()],
             slices: HashMap::new(),
@@ -165,8 +175,7 @@ impl<'g> Emitter<'g> {
             Op::Concat { dim } => self.concat(node, *dim),
             Op::Pad { before, value, .. } => self.pad(node, before, *value),
             Op::Broadcast => self.spatial(node, Operation::Broadcast),
-            Op::Sum { .. } => Err(unsupported("sum that is not a mean")),
-            Op::RmsNorm { .. } => Err(unsupported("normalisation by the mean of squares")),
+            Op::Sum { .. } | Op::RmsNorm { .. } => Err(unsupported("operator without a step")),
         }
     }
 
@@ -257,8 +266,14 @@ impl<'g> Emitter<'g> {
         let Some(data) = &value.constant else {
             return Err(unsupported("value that nothing writes"));
         };
-        let constant = self.constants.add_f32(data);
-        let index = self.tensor(None, canonical(&value.dims))?;
+        let constant = match value.quantization {
+            None => self.constants.add_f32(data),
+            Some(grid) => {
+                let bytes: Vec<u8> = data.iter().map(|&value| grid.quantized(value)).collect();
+                self.constants.add(&bytes)
+            }
+        };
+        let index = self.tensor(value.quantization, canonical(&value.dims))?;
         self.step(Operation::Constant, &[], index, &[constant], 0)?;
         self.of[id.0] = Some(index);
         Ok(index)
@@ -275,15 +290,35 @@ impl<'g> Emitter<'g> {
     /// The tensor of a value under the shape that a step wants.
     fn shaped(&mut self, id: ValueId, shape: [usize; 3]) -> Result<TensorIndex> {
         let index = self.read(id)?;
+        self.reshaped(index, self.quantization(id), shape)
+    }
+
+    /// A tensor under the shape that a step wants.
+    fn reshaped(
+        &mut self,
+        index: TensorIndex,
+        quantization: Option<Quantization>,
+        shape: [usize; 3],
+    ) -> Result<TensorIndex> {
         if self.shape(index) == shape {
             return Ok(index);
         }
         if let Some(&known) = self.shapes.get(&(index, shape)) {
             return Ok(known);
         }
-        let copy = self.tensor(self.quantization(id), shape)?;
+        let copy = self.tensor(quantization, shape)?;
         self.step(Operation::Copy, &[index], copy, &[], 0)?;
         self.shapes.insert((index, shape), copy);
+        Ok(copy)
+    }
+
+    /// The same values in a tensor of their own.
+    fn copied(&mut self, index: TensorIndex) -> Result<TensorIndex> {
+        let source = *self.at(index);
+        let grid = Quantization { scale: source.scale, zero_point: source.zero_point };
+        let quantization = (source.element == Element::U8).then_some(grid);
+        let copy = self.tensor(quantization, source.shape().map(|side| side as usize))?;
+        self.step(Operation::Copy, &[index], copy, &[], 0)?;
         Ok(copy)
     }
 
@@ -321,7 +356,10 @@ impl<'g> Emitter<'g> {
             constants: all_constants,
             macs,
         });
-        self.names.push(self.graph.nodes[self.current].name.clone());
+        let node = self.graph.nodes.get(self.current);
+        self.names.push(node.map_or_else(String::new, |node| node.name.clone()));
+        let written = node.map(|node| self.graph.value(node.output).name.clone());
+        self.written.push(written.unwrap_or_default());
         Ok(())
     }
 
@@ -349,101 +387,5 @@ impl<'g> Emitter<'g> {
         let input = self.shaped(node.inputs[0], from)?;
         let output = self.activation(node.output, to)?;
         self.step(operation, &[input], output, &[], 0)
-    }
-
-    fn mean(&mut self, node: &Node, dims: &[usize]) -> Result<()> {
-        let from = &self.graph.value(node.inputs[0]).dims;
-        let last = from.len() - 1;
-        let long = |dim: &usize| from[*dim] != 1;
-        let summed: Vec<usize> = dims.iter().copied().filter(long).collect();
-        let others: Vec<usize> = (0..last).filter(long).collect();
-        let shape = canonical(from);
-        if summed == others {
-            let input = self.shaped(node.inputs[0], shape)?;
-            let output = self.activation(node.output, [1, 1, shape[2]])?;
-            return self.step(Operation::GlobalAverage, &[input], output, &[], 0);
-        }
-        if summed == [last] {
-            let input = self.shaped(node.inputs[0], shape)?;
-            let output = self.activation(node.output, [shape[0], shape[1], 1])?;
-            return self.step(Operation::ChannelMean, &[input], output, &[], 0);
-        }
-        Err(unsupported("mean over some axes in space"))
-    }
-
-    fn binary(&mut self, node: &Node, op: BinaryOp, activation: Activation) -> Result<()> {
-        let [left, right] = node.inputs[..] else { return Err(unsupported("operands of a step")) };
-        let values = [left, right].map(|id| self.graph.value(id));
-        let len = self.graph.value(node.output).element_count();
-        // The whole one first.
-        let is_whole =
-            |at: usize| values[at].element_count() == len && values[at].constant.is_none();
-        let swapped = !is_whole(0);
-        let (whole, other) = if swapped { (right, left) } else { (left, right) };
-        if !is_whole(usize::from(swapped)) {
-            return Err(unsupported("operands that both are repeated"));
-        }
-        let dims = &self.graph.value(node.output).dims;
-        let channels = dims.last().copied().unwrap_or(1);
-        let mut index = self.read(whole)?;
-        let other_value = self.graph.value(other);
-        if other_value.element_count() != 1 && self.shape(index)[2] != channels {
-            index = self.shaped(whole, canonical(dims))?;
-        }
-        let shape = self.shape(index);
-        let operation = Operation::Binary { op, swapped, activation, low: 0, high: 255 };
-        if let Some(data) = &other_value.constant {
-            let data = spread(data, &other_value.dims, dims)?;
-            let constant = self.constants.add_f32(&data);
-            let output = self.activation(node.output, shape)?;
-            return self.step(operation, &[index], output, &[constant], 0);
-        }
-        let wanted = repeated(&other_value.dims, dims, shape)?;
-        let other = self.shaped(other, wanted)?;
-        let output = self.activation(node.output, shape)?;
-        self.step(operation, &[index, other], output, &[], 0)
-    }
-}
-
-/// A constant operand as one value, one per channel, or all.
-fn spread(data: &[f32], from: &[usize], to: &[usize]) -> Result<Vec<f32>> {
-    let channels = to.last().copied().unwrap_or(1);
-    let is_row = data.len() == channels && from.last() == Some(&channels);
-    if data.len() == 1 || is_row || data.len() == to.iter().product::<usize>() {
-        return Ok(data.to_vec());
-    }
-    if from.len() != to.len() {
-        return Err(unsupported("shape of a constant"));
-    }
-    let mut all = vec![0usize];
-    let mut stride = data.len();
-    for (&from, &to) in from.iter().zip(to) {
-        stride /= from.max(1);
-        let step = if from == 1 { 0 } else { stride };
-        all = all.iter().flat_map(|&start| (0..to).map(move |at| start + at * step)).collect();
-    }
-    Ok(all.into_iter().map(|at| data[at]).collect())
-}
-
-/// The shape under which an operand of dims `from` is repeated over a tensor of dims `to` that a
-/// step sees as `shape`.
-fn repeated(from: &[usize], to: &[usize], shape: [usize; 3]) -> Result<[usize; 3]> {
-    if from == to || from.iter().product::<usize>() == to.iter().product::<usize>() {
-        return Ok(shape);
-    }
-    let long: Vec<usize> = (0..from.len()).filter(|&dim| from[dim] != 1).collect();
-    match &long[..] {
-        [] => Ok([1, 1, 1]),
-        [dim] if *dim + 1 == to.len() && from.len() == to.len() => Ok([1, 1, shape[2]]),
-        dims if from.len() == to.len() && dims.iter().all(|&dim| from[dim] == to[dim]) => {
-            let is_plane =
-                from.last() == Some(&1) && from.iter().product::<usize>() == shape[0] * shape[1];
-            if is_plane {
-                Ok([shape[0], shape[1], 1])
-            } else {
-                Err(unsupported("repeated operand"))
-            }
-        }
-        _ => Err(unsupported("repeated operand")),
     }
 }

@@ -268,8 +268,10 @@ pub(super) fn stride_into_convolution(graph: &mut Graph, index: usize) -> bool {
     let from = &graph.value(graph.nodes[at].inputs[0]).dims;
     let rank = from.len();
     let window = convolution.window;
-    let is_point =
-        window.kernel == [1, 1] && window.pad_before == [0, 0] && window.pad_after == [0, 0];
+    let is_point = window.kernel == [1, 1]
+        && window.pad_before == [0, 0]
+        && window.pad_after == [0, 0]
+        && !convolution.transposed;
     let strides = |dim: usize| stride[dim] != 1;
     let inside = (0..rank).all(|dim| !strides(dim) || dim + 3 == rank || dim + 2 == rank);
     let cuts = (0..rank).any(|dim| {
@@ -297,6 +299,9 @@ fn pad_into_convolution(graph: &mut Graph, index: usize) -> bool {
     let Some(at) = graph.writer(node.inputs[0]) else { return false };
     let Op::Pad { before, after, value: 0.0 } = &graph.nodes[at].op else { return false };
     let rank = before.len();
+    if convolution.transposed {
+        return false;
+    }
     let outside = (0..rank).filter(|&dim| rank < 3 || dim < rank - 3 || dim == rank - 1);
     if rank < 3 || outside.clone().any(|dim| before[dim] + after[dim] != 0) {
         return false;
@@ -392,7 +397,9 @@ fn residual_into_convolution(graph: &mut Graph, index: usize) -> bool {
     let takes = |id: ValueId| {
         let at = graph.private_writer(id)?;
         let Op::Convolution(convolution) = &graph.nodes[at].op else { return None };
-        let free = graph.nodes[at].inputs.len() == 1 && !convolution.is_depthwise();
+        let free = graph.nodes[at].inputs.len() == 1
+            && !convolution.is_depthwise()
+            && !convolution.transposed;
         let fits = free && graph.value(graph.nodes[at].inputs[0]).quantization.is_none();
         (fits && convolution.groups == 1).then_some(at)
     };

@@ -70,11 +70,14 @@ impl Window {
     }
 }
 
-/// A convolution or a product with a constant matrix.
+/// A convolution, a transposed one, or a product with a constant matrix.
 #[derive(Clone, Debug)]
 pub struct Convolution {
-    /// Window over the input.
+    /// Window over the input; of a transposed convolution over the output.
     pub window: Window,
+    /// Whether input pixel (y, x) is added, times tap (i, j), to output pixel
+    /// `y * stride + i * dilation - pad` (and so for columns), rather than the other way about.
+    pub transposed: bool,
     /// Groups of channels; as many as channels in a depthwise convolution.
     pub groups: usize,
     /// Rows, columns and channels of the input.

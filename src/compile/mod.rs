@@ -3,8 +3,10 @@
 //! A front end gives a [`Graph`]; then
 //!
 //! 1. `fuse` takes together what kernels do in one pass,
-//! 2. `quantized` finds the integer arithmetic of QDQ networks,
-//! 3. `emit` packs weights, turns nodes into steps and places tensors in the arena (`memory`).
+//! 2. `parts` takes apart what no kernel does,
+//! 3. `quantized` finds the integer arithmetic of QDQ networks,
+//! 4. `transposed` makes ordinary convolutions of transposed ones,
+//! 5. `emit` packs weights, turns nodes into steps and places tensors in the arena (`memory`).
 //!
 //! Nothing falls back silently: a node that no step can do is an error that names it.
 
@@ -14,7 +16,9 @@ mod emit;
 mod functions;
 mod fuse;
 mod memory;
+mod parts;
 mod quantized;
+mod transposed;
 mod weights;
 
 use crate::plan::Target;
@@ -31,6 +35,8 @@ use graph::Graph;
 /// outgrows its field.
 pub fn compile(mut graph: Graph, target: Target, source_sha256: [u8; 32]) -> Result<Compiled> {
     fuse::fuse(&mut graph);
+    parts::take_apart(&mut graph);
     quantized::quantize(&mut graph);
+    transposed::expand(&mut graph);
     emit::emit(&graph, target, source_sha256)
 }

@@ -4,8 +4,8 @@
 //! What does not fit stays in floats, with its quantisation and dequantisation as nodes.
 
 use super::fuse::{skip_reshapes, stride_into_convolution};
-use super::graph::{Convolution, Graph, Node, Op, ValueId};
-use super::weights::integers_of;
+use super::graph::{Convolution, Graph, Node, Op, Quantization, ValueId};
+use super::weights::{grid_of, integers_of};
 use crate::plan::{Activation, BinaryOp};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ pub fn quantize(graph: &mut Graph) {
     move_integers(graph);
     strides(graph);
     tables(graph);
+    constant_operands(graph);
     for index in 0..graph.nodes.len() {
         if let Some(node) = integer_form(graph, index) {
             graph.nodes[index] = node;
@@ -107,6 +108,43 @@ fn stride_through_dequantize(graph: &mut Graph, index: usize) -> bool {
 fn quantized(graph: &Graph, id: ValueId) -> Option<ValueId> {
     let node = &graph.nodes[graph.writer(id)?];
     matches!(node.op, Op::Dequantize).then(|| node.inputs[0])
+}
+
+/// Gives constant operands of operators between quantisations a quantisation of their own, where
+/// all their values are whole steps of one.
+fn constant_operands(graph: &mut Graph) {
+    let mut index = 0;
+    while index < graph.nodes.len() {
+        let Some((at, slot, grid)) = constant_operand(graph, index) else {
+            index += 1;
+            continue;
+        };
+        let id = graph.nodes[at].inputs[slot];
+        let mut value = graph.value(id).clone();
+        let name = value.name.clone();
+        let dims = value.dims.clone();
+        value.quantization = Some(grid);
+        let quantized = graph.add_value(value);
+        // Its only reader is the operator, which is made one of integers now.
+        let float = graph.add_activation(&name, dims);
+        graph.nodes[at].inputs[slot] = float;
+        let node = Node { name, op: Op::Dequantize, inputs: vec![quantized], output: float };
+        graph.nodes.insert(at, node);
+    }
+    graph.drop_unread();
+}
+
+/// The operator that node `index` quantises, which of its operands is constant, and on which grid.
+fn constant_operand(graph: &Graph, index: usize) -> Option<(usize, usize, Quantization)> {
+    let node = &graph.nodes[index];
+    let Op::Quantize = node.op else { return None };
+    let at = graph.private_writer(node.inputs[0])?;
+    let source = &graph.nodes[at];
+    let Op::Binary { op, activation } = source.op else { return None };
+    let slot = source.inputs.iter().position(|&id| graph.value(id).constant.is_some())?;
+    let data = graph.value(source.inputs[slot]).constant.as_ref()?;
+    quantized(graph, *source.inputs.get(1 - slot)?)?;
+    has_integer_form(op, activation).then(|| grid_of(data)).flatten().map(|grid| (at, slot, grid))
 }
 
 /// The node that quantises to node `index`'s output, in integers.
@@ -334,7 +372,8 @@ fn residual_at(graph: &Graph, index: usize) -> Option<(Op, Vec<ValueId>)> {
         let at = graph.private_writer(id)?;
         let Op::Convolution(convolution) = &graph.nodes[at].op else { return None };
         let bare = convolution.activation == Activation::None && graph.nodes[at].inputs.len() == 1;
-        (bare && convolution.groups == 1 && convolution.table.is_none()).then_some(at)
+        let fits = convolution.groups == 1 && !convolution.transposed;
+        (bare && fits && convolution.table.is_none()).then_some(at)
     };
     let candidates = [(takes(left), right), (takes(right), left)];
     let known = candidates.into_iter().filter_map(|(at, other)| at.map(|at| (at, other)));

@@ -1,5 +1,6 @@
 //! Weights of quantised layers: found again in the floats that they were dequantised to.
 
+use super::graph::Quantization;
 use std::vec::Vec;
 
 /// Most steps of a weight.
@@ -22,14 +23,24 @@ pub struct IntegerWeights {
 pub fn integers_of(weights: &[f32], per_output: usize) -> Option<IntegerWeights> {
     let mut found = IntegerWeights { steps: Vec::with_capacity(weights.len()), scales: Vec::new() };
     for channel in weights.chunks(per_output.max(1)) {
-        let scale = scale_of(channel)?;
+        let scale = scale_of(channel, MAX_STEPS)?;
         found.scales.push(scale);
         found.steps.extend(channel.iter().map(|weight| (weight / scale).round() as i8));
     }
     Some(found)
 }
 
-fn scale_of(channel: &[f32]) -> Option<f32> {
+/// The 8-bit numbers that all values are, if there are such; 0 is one of them.
+pub fn grid_of(values: &[f32]) -> Option<Quantization> {
+    let scale = scale_of(values, 255)?;
+    let steps = values.iter().map(|value| (value / scale).round() as i32);
+    let low = steps.clone().fold(0, i32::min);
+    let high = steps.fold(0, i32::max);
+    let zero_point = u8::try_from(-low).ok().filter(|_| high - low <= 255)?;
+    Some(Quantization { scale, zero_point })
+}
+
+fn scale_of(channel: &[f32], most_steps: i32) -> Option<f32> {
     let largest = channel.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
     if largest == 0.0 {
         return Some(1.0);
@@ -37,7 +48,7 @@ fn scale_of(channel: &[f32]) -> Option<f32> {
     if !largest.is_finite() {
         return None;
     }
-    (1..=MAX_STEPS).map(|steps| largest / steps as f32).find(|&scale| {
+    (1..=most_steps).map(|steps| largest / steps as f32).find(|&scale| {
         channel.iter().all(|weight| {
             let steps = weight / scale;
             (steps - steps.round()).abs() <= TOLERANCE
@@ -76,6 +87,17 @@ mod tests {
             let weights: Vec<f32> = (0..9).map(|_| noise()).collect();
             assert_eq!(integers_of(&weights, 9), None);
         }
+    }
+
+    #[test]
+    fn operands_of_all_8_bit_numbers_have_a_grid() {
+        let values: Vec<f32> = (-3..=252).map(|step| step as f32 * 0.03).collect();
+        let grid = grid_of(&values).unwrap();
+        assert_eq!(grid.zero_point, 3);
+        for (step, value) in values.iter().enumerate() {
+            assert_eq!(grid.quantized(*value), step as u8);
+        }
+        assert_eq!(grid_of(&[-200.0, 101.0, 1.0]), None);
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! Cuts a graph down to what lies between one input and one tensor.
 
-use super::Options;
 use super::guard::{subgraphs, title};
-use super::load::{input_shape, load_refusal};
+use super::load::{Source, load_refusal};
 use crate::spec::InputType;
 use crate::status::{Result, Status};
 use std::collections::{HashMap, HashSet};
@@ -24,13 +23,13 @@ const MAX_LISTED: usize = 8;
 /// [`Status::ModelLoad`] if a name is not found, if a node reads what no earlier node writes, or
 /// if the output needs another input; [`Status::ModelShape`] if the input is declared with
 /// another shape or type.
-pub(super) fn cut(graph: &mut GraphProto, options: &Options<'_>, wanted: &[&str]) -> Result<()> {
-    check_input(graph, options)?;
-    let kept = needed(graph, options, wanted)?;
+pub(super) fn cut(graph: &mut GraphProto, source: &Source<'_>, wanted: &[&str]) -> Result<()> {
+    check_input(graph, source)?;
+    let kept = needed(graph, source, wanted)?;
     let mut at = kept.nodes.iter();
     graph.node.retain(|_| at.next() == Some(&true));
     graph.initializer.retain(|tensor| kept.constants.contains(&tensor.name));
-    graph.input.retain(|input| input.name == options.input_name);
+    graph.input.retain(|input| input.name == source.name);
     let named = |name: &str| ValueInfoProto { name: name.into(), ..ValueInfoProto::default() };
     graph.output = wanted.iter().copied().map(named).collect();
     // Symbolic shapes and hints: tract derives every shape from the input's.
@@ -48,19 +47,19 @@ fn strip_shape(input: &mut ValueInfoProto) {
     }
 }
 
-fn check_input(graph: &GraphProto, options: &Options<'_>) -> Result<()> {
+fn check_input(graph: &GraphProto, source: &Source<'_>) -> Result<()> {
     let constants: HashSet<&str> = graph.initializer.iter().map(|one| &*one.name).collect();
     let mut fed = graph.input.iter().filter(|input| !constants.contains(&*input.name));
-    let Some(input) = fed.clone().find(|input| input.name == options.input_name) else {
+    let Some(input) = fed.clone().find(|input| input.name == source.name) else {
         let names = list(fed.by_ref().map(|input| &*input.name));
-        let text = format!("no input is named \"{}\"; there are {names}", options.input_name);
+        let text = format!("no input is named \"{}\"; there are {names}", source.name);
         return Err(load_refusal(&text));
     };
     let declared = input.r#type.as_ref().and_then(|declared| declared.value.as_ref());
     let Some(Type::TensorType(tensor)) = declared else {
         return Err(load_refusal(&format!("input \"{}\" has no type", input.name)));
     };
-    let element = match options.input.element {
+    let element = match source.element {
         InputType::F32 => DataType::Float,
         InputType::U8(_) => DataType::Uint8,
         InputType::I8(_) => DataType::Int8,
@@ -72,14 +71,14 @@ fn check_input(graph: &GraphProto, options: &Options<'_>) -> Result<()> {
         return mismatch(format!("found elements of type {found}, wanted {wanted}"));
     }
     let Some(shape) = &tensor.shape else { return Ok(()) };
-    let wanted = input_shape(options);
+    let wanted = &source.shape;
     let fits = |(found, wanted): (&Option<i64>, &usize)| found.is_none_or(|n| n == *wanted as i64);
     let found = shape.dim.iter().map(|dim| match dim.value {
         Some(Side::DimValue(side)) if side > 0 => Some(side),
         _ => None,
     });
     let found: Vec<Option<i64>> = found.take(wanted.len() + 1).collect();
-    if found.len() == wanted.len() && found.iter().zip(&wanted).all(fits) {
+    if found.len() == wanted.len() && found.iter().zip(wanted).all(fits) {
         return Ok(());
     }
     let side = |side: &Option<i64>| side.map_or("?".into(), |side| format!("{side}"));
@@ -95,7 +94,7 @@ struct Needed {
     constants: HashSet<String>,
 }
 
-fn needed(graph: &GraphProto, options: &Options<'_>, wanted: &[&str]) -> Result<Needed> {
+fn needed(graph: &GraphProto, source: &Source<'_>, wanted: &[&str]) -> Result<Needed> {
     let writers = writers(graph)?;
     let constants: HashSet<&str> = graph.initializer.iter().map(|one| &*one.name).collect();
     let mut open = Vec::new();
@@ -121,7 +120,7 @@ fn needed(graph: &GraphProto, options: &Options<'_>, wanted: &[&str]) -> Result<
                 _ if constants.contains(read.name) => {
                     kept.constants.insert(read.name.into());
                 }
-                _ if read.name == options.input_name => reads_input = true,
+                _ if read.name == source.name => reads_input = true,
                 // Most likely a name of the subgraph's own.
                 _ if read.inner => {}
                 _ => return Err(unwritten(graph, node, read.name)),

@@ -8,7 +8,7 @@ use super::guard::title;
 use super::integers::parameters_of;
 use super::load::load_refusal;
 use crate::status::Result;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::format;
 use std::string::{String, ToString};
 use std::vec;
@@ -25,6 +25,7 @@ pub(super) fn legalise(graph: &mut GraphProto) -> Result<()> {
         nodes: Vec::with_capacity(nodes.len()),
         constants: Vec::new(),
         scales: graph.initializer.iter().filter_map(scales).collect(),
+        known: graph.initializer.iter().map(|tensor| tensor.name.clone()).collect(),
     };
     for node in nodes {
         rewriter.rewrite(node)?;
@@ -50,6 +51,8 @@ struct Rewriter {
     constants: Vec<TensorProto>,
     /// The model's initialisers that may be scales.
     scales: HashMap<String, Vec<f32>>,
+    /// Names of the model's initialisers.
+    known: HashSet<String>,
 }
 
 /// Name and values of an initialiser of few floats.
@@ -67,6 +70,9 @@ impl Rewriter {
             "QLinearConv" => self.convolution(node),
             "QLinearAdd" => self.binary(&node, "Add"),
             "QLinearMul" => self.binary(&node, "Mul"),
+            "QLinearMatMul" if self.has_scales(&node, &[1, 4, 6]) => self.binary(&node, "MatMul"),
+            "MatMulInteger" if self.has_zero_points(&node) => self.integers(&node, "MatMul"),
+            "ConvInteger" if self.has_zero_points(&node) => self.integers(&node, "Conv"),
             "QLinearSigmoid" => self.unary(&node, "Sigmoid"),
             "QLinearLeakyRelu" => self.unary(&node, "LeakyRelu"),
             "QLinearSoftmax" => self.unary(&node, "Softmax"),
@@ -110,6 +116,34 @@ impl Rewriter {
         let a = self.dequantize(node, quantized(node, 0)?, None);
         let b = self.dequantize(node, quantized(node, 3)?, None);
         self.compute(node, operator, vec![a, b], Vec::new(), 6)
+    }
+
+    /// Whether these inputs are one known number each.
+    fn has_scales(&self, node: &NodeProto, inputs: &[usize]) -> bool {
+        let is_number = |name| self.scales.get(name).is_some_and(|scales| scales.len() == 1);
+        inputs.iter().all(|&at| input(node, at).is_some_and(is_number))
+    }
+
+    /// Whether the zero points of a product of integers are known, if there are any.
+    fn has_zero_points(&self, node: &NodeProto) -> bool {
+        [2, 3].iter().all(|&at| input(node, at).is_none_or(|name| self.known.contains(name)))
+    }
+
+    /// Inputs: a, b, and optionally their zero points. The result, i32 in the model, is the same
+    /// numbers in floats, exact below 2^24.
+    fn integers(&mut self, node: &NodeProto, operator: &str) -> Result<()> {
+        let scale = format!("{}\u{1}one", node.output.first().map_or("", |output| output));
+        self.constants.push(scale_tensor(scale.clone(), vec![1.0]));
+        let mut inputs = Vec::new();
+        for at in 0..2 {
+            let Some(tensor) = input(node, at) else {
+                return Err(load_refusal(&format!("{} lacks an input", title(node))));
+            };
+            let zero_point = input(node, at + 2).unwrap_or("").to_string();
+            let source = Quantized { tensor: tensor.into(), scale: scale.clone(), zero_point };
+            inputs.push(self.dequantize(node, source, None));
+        }
+        self.compute(node, operator, inputs, node.attribute.clone(), usize::MAX)
     }
 
     /// Inputs: x, scale, zero point, result's scale and zero point.

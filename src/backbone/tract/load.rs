@@ -26,6 +26,25 @@ const MAX_TENSOR_BYTES: u64 = 1 << 31;
 /// Longest text of an error.
 const MAX_TEXT_BYTES: usize = 400;
 
+/// The tensor that a network reads.
+#[derive(Clone, Debug)]
+pub(super) struct Source<'a> {
+    /// Name of the graph input.
+    pub(super) name: &'a str,
+    /// Type of its elements; the quantisation is not looked at.
+    pub(super) element: InputType,
+    /// Its sides.
+    pub(super) shape: Vec<usize>,
+}
+
+impl<'a> Source<'a> {
+    /// The picture of `options`.
+    fn of(options: &Options<'a>) -> Source<'a> {
+        let (name, element) = (options.input_name, options.input.element);
+        Source { name, element, shape: input_shape(options).to_vec() }
+    }
+}
+
 /// What loading gives.
 pub(super) struct Loaded {
     /// The plan with its buffers.
@@ -104,33 +123,33 @@ pub(super) fn output_shape(onnx: &[u8], options: &Options<'_>) -> Result<Vec<usi
 /// Every step up to tract's decluttered graph.
 fn prepare(onnx: &[u8], options: &Options<'_>, wanted: &[&str]) -> Result<TypedModel> {
     let framework = framework();
-    let mut model = checked(&framework, onnx, options, wanted)?;
+    let source = Source::of(options);
+    let mut model = checked(&framework, onnx, &source, wanted)?;
     if options.precision == Precision::AsModel {
         integers::rewrite(&mut model.graph);
     }
-    typed_model(&framework, &model.into_proto(), options)
+    typed_model(&framework, &model.into_proto(), &source, options.precision)
 }
 
 /// The part of the network that leads to `wanted`, in operators that are known.
 fn checked(
     framework: &Onnx,
     onnx: &[u8],
-    options: &Options<'_>,
+    source: &Source<'_>,
     wanted: &[&str],
 ) -> Result<guard::GraphModel> {
     let mut model = guard::parse(framework, onnx)?;
-    cut::cut(&mut model.graph, options, wanted)?;
+    cut::cut(&mut model.graph, source, wanted)?;
     legalise::legalise(&mut model.graph)?;
     guard::check(framework, &model.graph)?;
     Ok(model)
 }
 
 /// tract's typed graph, its tensors of bounded size.
-fn typed(framework: &Onnx, proto: &ModelProto, options: &Options<'_>) -> Result<TypedModel> {
+fn typed(framework: &Onnx, proto: &ModelProto, source: &Source<'_>) -> Result<TypedModel> {
     let build = || -> TractResult<TypedModel> {
         let mut model = framework.parse(proto, None)?.model;
-        let shape = input_shape(options);
-        model.set_input_fact(0, datum_type(options.input.element).fact(shape).into())?;
+        model.set_input_fact(0, datum_type(source.element).fact(&*source.shape).into())?;
         model.into_typed()
     };
     let model = build().map_err(|error| load_error(&error))?;
@@ -138,14 +157,20 @@ fn typed(framework: &Onnx, proto: &ModelProto, options: &Options<'_>) -> Result<
     Ok(model)
 }
 
-/// The decluttered graph with its quantisations as the model has them.
+/// The decluttered graph with its quantisations as the model has them, for a plan.
 pub(super) fn lowering_model(onnx: &[u8], options: &Options<'_>) -> Result<TypedModel> {
     check_options(options)?;
-    let framework = framework();
-    let model = checked(&framework, onnx, options, &wanted(options))?;
-    let mut model = typed(&framework, &model.into_proto(), options)?;
-    model.declutter().map_err(|error| load_error(&error))?;
+    let model = decluttered(onnx, &Source::of(options), &wanted(options))?;
     check_outputs(&model, options)?;
+    Ok(model)
+}
+
+/// The decluttered graph between a source and the tensors called `wanted`.
+pub(super) fn decluttered(onnx: &[u8], source: &Source<'_>, wanted: &[&str]) -> Result<TypedModel> {
+    let framework = framework();
+    let model = checked(&framework, onnx, source, wanted)?;
+    let mut model = typed(&framework, &model.into_proto(), source)?;
+    model.declutter().map_err(|error| load_error(&error))?;
     Ok(model)
 }
 
@@ -157,14 +182,19 @@ pub(super) fn framework() -> Onnx {
     framework
 }
 
-/// The decluttered model with its quantised activations as `options.precision` says.
-fn typed_model(framework: &Onnx, proto: &ModelProto, options: &Options<'_>) -> Result<TypedModel> {
-    let mut model = typed(framework, proto, options)?;
+/// The decluttered model with its quantised activations as `precision` says.
+fn typed_model(
+    framework: &Onnx,
+    proto: &ModelProto,
+    source: &Source<'_>,
+    precision: Precision,
+) -> Result<TypedModel> {
+    let mut model = typed(framework, proto, source)?;
     let finish = |model: &mut TypedModel| -> TractResult<()> {
-        emulate(model, options.precision)?;
+        emulate(model, precision)?;
         model.declutter()?;
         // Decluttering moves reshapes from between a quantisation and its dequantisation.
-        emulate(model, options.precision)
+        emulate(model, precision)
     };
     finish(&mut model).map_err(|error| load_error(&error))?;
     Ok(model)
@@ -188,7 +218,7 @@ fn plan(mut model: TypedModel, threads: u32) -> TractResult<TypedSimpleState> {
 }
 
 /// `[1, 3, height, width]` or `[1, height, width, 3]`.
-pub(super) fn input_shape(options: &Options<'_>) -> [usize; 4] {
+fn input_shape(options: &Options<'_>) -> [usize; 4] {
     let (height, width) = (options.input.height as usize, options.input.width as usize);
     match options.input.layout {
         Layout::Chw => [1, 3, height, width],

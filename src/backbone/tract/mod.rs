@@ -32,7 +32,7 @@ mod resize;
 mod tap_shape;
 mod taps;
 
-pub use lower::lower;
+pub use lower::{Network, lower, lower_network};
 pub use qdq::{
     FloatNode, Layer, Numbers, QuantizableNetwork, Quantization, QuantizedTensor, QuantizedWeights,
     Unit,

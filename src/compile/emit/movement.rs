@@ -3,7 +3,7 @@
 use super::super::graph::{Node, Op, ValueId};
 use super::{Emitter, canonical, unsupported};
 use crate::math::network::table_u8::build_table;
-use crate::plan::{NO_TENSOR, Operation};
+use crate::plan::{NO_TENSOR, Operation, TensorIndex};
 use crate::status::{Result, Status};
 use std::vec::Vec;
 
@@ -91,18 +91,45 @@ impl Emitter<'_> {
     pub(super) fn transpose(&mut self, node: &Node, order: &[usize]) -> Result<()> {
         let dims = &self.graph.value(node.inputs[0]).dims;
         let (sides, order) = merged(dims, order);
-        let pad =
-            3usize.checked_sub(sides.len()).ok_or(unsupported("transposition of four axes"))?;
+        let moves = moves_to(&order).ok_or(unsupported("transposition of so many axes"))?;
+        let mut from = self.read(node.inputs[0])?;
+        let mut sides = sides;
+        for (index, next) in moves.iter().enumerate() {
+            let (groups, order) = merged(&sides, next);
+            let is_last = index + 1 == moves.len();
+            let output = is_last.then_some(node.output);
+            from = self.transposed(from, (node.inputs[0], output), &groups, &order)?;
+            sides = next.iter().map(|&axis| sides[axis]).collect();
+        }
+        self.of[node.output.0] = Some(from);
+        Ok(())
+    }
+
+    /// A transposition of at most three axes, of a tensor with the quantisation of `like`, to a
+    /// tensor of its own or to a value.
+    fn transposed(
+        &mut self,
+        source: TensorIndex,
+        (like, output): (ValueId, Option<ValueId>),
+        sides: &[usize],
+        order: &[usize],
+    ) -> Result<TensorIndex> {
+        let pad = 3usize.checked_sub(sides.len()).ok_or(unsupported("transposition"))?;
         let mut shape = [1; 3];
-        shape[pad..].copy_from_slice(&sides);
+        shape[pad..].copy_from_slice(sides);
         let mut axes = [0u8, 1, 2];
         for (place, from) in order.iter().enumerate() {
             axes[pad + place] = (pad + from) as u8;
         }
-        let input = self.shaped(node.inputs[0], shape)?;
+        let quantization = self.quantization(like);
+        let input = self.reshaped(source, quantization, shape)?;
         let to = axes.map(|axis| shape[usize::from(axis)]);
-        let output = self.activation(node.output, to)?;
-        self.step(Operation::Transpose { axes }, &[input], output, &[], 0)
+        let output = match output {
+            Some(id) => self.activation(id, to)?,
+            None => self.tensor(quantization, to)?,
+        };
+        self.step(Operation::Transpose { axes }, &[input], output, &[], 0)?;
+        Ok(output)
     }
 
     pub(super) fn slice(&mut self, node: &Node, start: &[usize], stride: &[usize]) -> Result<()> {
@@ -177,6 +204,46 @@ impl Emitter<'_> {
     }
 }
 
+/// The shortest way to an order by steps that each move three runs of neighbours about. `None` for
+/// more than six axes.
+fn moves_to(order: &[usize]) -> Option<Vec<Vec<usize>>> {
+    let rank = order.len();
+    if rank > 6 {
+        return None;
+    }
+    let start: Vec<usize> = (0..rank).collect();
+    let mut ways = std::collections::VecDeque::from([(start.clone(), Vec::new())]);
+    let mut seen = std::collections::HashSet::from([start]);
+    while let Some((reached, way)) = ways.pop_front() {
+        if reached == order {
+            // An order that is reached at once still is a step.
+            return Some(if way.is_empty() { std::vec![reached] } else { way });
+        }
+        for next in block_moves(rank) {
+            let after: Vec<usize> = next.iter().map(|&place| reached[place]).collect();
+            if seen.insert(after.clone()) {
+                ways.push_back((after, [&way[..], &[next]].concat()));
+            }
+        }
+    }
+    None
+}
+
+/// Every order that a transposition of three runs of neighbours makes of `rank` axes.
+fn block_moves(rank: usize) -> Vec<Vec<usize>> {
+    let mut moves = Vec::new();
+    for first in 0..rank {
+        for second in first..rank {
+            let runs = [0..first, first..second, second..rank];
+            for [a, b, c] in [[0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+                let order = [a, b, c].into_iter().flat_map(|run: usize| runs[run].clone());
+                moves.push(order.collect());
+            }
+        }
+    }
+    moves
+}
+
 /// One row with all dims from `dim` on as channels, one pixel for each index before.
 fn flattened(dims: &[usize], dim: usize) -> [usize; 3] {
     if dim + 1 == dims.len() {
@@ -202,4 +269,26 @@ fn merged(dims: &[usize], order: &[usize]) -> (Vec<usize>, Vec<usize>) {
     let sides = sorted.iter().map(|&group| side(&groups[group])).collect();
     let place = |group: usize| sorted.iter().position(|&other| other == group).unwrap_or(group);
     (sides, (0..groups.len()).map(place).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_order_is_reached_by_moves_of_three_runs() {
+        let orders: [&[usize]; 6] =
+            [&[0], &[2, 0, 1], &[0, 2, 1, 3], &[3, 1, 2, 0], &[0, 3, 1, 4, 2], &[4, 2, 5, 0, 3, 1]];
+        for order in orders {
+            let moves = moves_to(order).unwrap();
+            let mut reached: Vec<usize> = (0..order.len()).collect();
+            for next in &moves {
+                assert!(merged(&std::vec![2; order.len()], next).0.len() <= 3);
+                reached = next.iter().map(|&place| reached[place]).collect();
+            }
+            assert_eq!(reached, order);
+            assert!(moves.len() <= 3, "{order:?} takes {moves:?}");
+        }
+        assert_eq!(moves_to(&[6, 5, 4, 3, 2, 1, 0]), None);
+    }
 }

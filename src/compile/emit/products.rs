@@ -19,6 +19,10 @@ const BLOCK_COLUMNS: usize = 16;
 const LEAST_TILED_DEPTH: usize = 48;
 /// Depth of a tile.
 const TILE_DEPTH: u8 = 64;
+/// Distance of a bias from a whole number of steps that its dequantisation may have caused.
+const BIAS_ERROR: f64 = 1e-3;
+/// The same, for large ones.
+const RELATIVE_BIAS_ERROR: f64 = 1e-6;
 /// Depth of a dot product of four.
 const QUAD_DEPTH: u8 = 4;
 
@@ -63,7 +67,17 @@ impl IntegerLayer {
             float_bias: Vec::new(),
         };
         let channels = layer.steps.chunks(per_output).zip(&found.scales).zip(&convolution.bias);
+        let mut finer = Vec::with_capacity(layer.steps.len());
         for ((steps, &scale), &bias) in channels {
+            let sum_scale = f64::from(input.scale) * f64::from(scale);
+            let largest = steps.iter().fold(1, |most, step| step.unsigned_abs().max(most));
+            let factor = match output {
+                Some(_) => refinement(f64::from(bias) / sum_scale, i8::MAX as u8 / largest),
+                None => 1,
+            };
+            let scale = scale / f32::from(factor);
+            finer.extend(steps.iter().map(|step| step * factor as i8));
+            let steps = &finer[finer.len() - steps.len()..];
             let total: i64 = steps.iter().map(|&step| i64::from(step)).sum();
             let offset = -i64::from(input.zero_point) * total;
             let unit = f64::from(input.scale) * f64::from(scale);
@@ -77,8 +91,19 @@ impl IntegerLayer {
             layer.scales.push(input.scale * scale / target);
             layer.float_bias.push(bias);
         }
+        layer.steps = finer;
         Ok(layer)
     }
+}
+
+/// By how much smaller steps must be for a bias of so many to be a whole number of them, up to
+/// `most`; where none does, the smallest steps come nearest.
+fn refinement(bias: f64, most: u8) -> u8 {
+    let is_whole = |factor: &u8| {
+        let steps = bias * f64::from(*factor);
+        (steps - steps.round_ties_even()).abs() <= BIAS_ERROR.max(steps.abs() * RELATIVE_BIAS_ERROR)
+    };
+    (1..=most).find(is_whole).unwrap_or(most)
 }
 
 /// Values per channel with each group padded to whole blocks of columns.
@@ -353,5 +378,17 @@ impl Emitter<'_> {
             factor,
         };
         self.step(operation, &inputs, output, &[], macs as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_made_finer_until_a_bias_is_a_whole_number_of_them() {
+        assert_eq!([12.0, -0.5, 2.0 / 3.0].map(|bias| refinement(bias, 127)), [1, 2, 3]);
+        assert_eq!(refinement(0.123_456, 3), 3);
+        assert_eq!(refinement(123_456.000_1, 127), 1);
     }
 }

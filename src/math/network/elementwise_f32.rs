@@ -26,6 +26,10 @@ pub enum Binary {
     Min,
     /// The greater.
     Max,
+    /// Left to the power of right.
+    Pow,
+    /// Right to the power of left.
+    PowOf,
 }
 
 /// The right operand.
@@ -150,6 +154,28 @@ pub fn binary<V: Floats>(op: Binary, left: Option<&[f32]>, right: RightRow<'_>, 
         Binary::DivInto => row::<V>(left, right, out, DivInto),
         Binary::Min => row::<V>(left, right, out, Min),
         Binary::Max => row::<V>(left, right, out, Max),
+        Binary::Pow => value_by_value(left, right, out, libm::powf),
+        Binary::PowOf => value_by_value(left, right, out, |left, right| libm::powf(right, left)),
+    }
+}
+
+/// An operation that vectors have not, with the same bits everywhere.
+fn value_by_value(
+    left: Option<&[f32]>,
+    right: RightRow<'_>,
+    out: &mut [f32],
+    op: impl Fn(f32, f32) -> f32,
+) {
+    if let Some(left) = left {
+        crate::math::pieces::copy(out, left);
+    }
+    match right {
+        RightRow::Scalar(right) => out.iter_mut().for_each(|place| *place = op(*place, right)),
+        RightRow::Values(right) => {
+            for (place, right) in out.iter_mut().zip(right) {
+                *place = op(*place, *right);
+            }
+        }
     }
 }
 

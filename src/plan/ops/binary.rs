@@ -63,9 +63,6 @@ pub fn check(site: &Site<'_>) -> Result<()> {
         (Element::U8, None) => Err(unsupported("operator of integers and a constant")),
         (Element::F32, second) => {
             check_activation(&activation, false)?;
-            if kernel_of(op, false).is_none() {
-                return Err(unsupported("operator in floats"));
-            }
             if second.is_some() { site.check_constants(&[]) } else { check_constant(site) }
         }
     }
@@ -147,8 +144,8 @@ fn operand_u8(map: View<'_, u8>, repeat: Repeat) -> Option<OperandU8<'_>> {
     })
 }
 
-fn kernel_of(op: BinaryOp, swapped: bool) -> Option<Binary> {
-    Some(match (op, swapped) {
+fn kernel_of(op: BinaryOp, swapped: bool) -> Binary {
+    match (op, swapped) {
         (BinaryOp::Add, _) => Binary::Add,
         (BinaryOp::Subtract, false) => Binary::Sub,
         (BinaryOp::Subtract, true) => Binary::SubFrom,
@@ -157,8 +154,9 @@ fn kernel_of(op: BinaryOp, swapped: bool) -> Option<Binary> {
         (BinaryOp::Divide, true) => Binary::DivInto,
         (BinaryOp::Minimum, _) => Binary::Min,
         (BinaryOp::Maximum, _) => Binary::Max,
-        (BinaryOp::Power, _) => return None,
-    })
+        (BinaryOp::Power, false) => Binary::Pow,
+        (BinaryOp::Power, true) => Binary::PowOf,
+    }
 }
 
 fn run_f32(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
@@ -166,7 +164,7 @@ fn run_f32(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
         return None;
     };
     let right = right_f32(site, &work)?;
-    let op = kernel_of(op, swapped)?;
+    let op = kernel_of(op, swapped);
     let input = if site.is_in_place() { None } else { Some(work.input::<f32>(site, 0)?) };
     let map: &mut ViewMut<'_, f32> = &mut work.output::<f32>(site)?;
     let (kernels, rows) = (work.kernels.floats, work.rows);

@@ -10,14 +10,12 @@ use std::vec::Vec;
 use tract_core::internal::*;
 use tract_core::ops::binary::TypedBinOp;
 use tract_core::ops::element_wise::ElementWiseOp;
-use tract_core::ops::logic::Iff;
+use tract_core::ops::logic::{CompGT, CompGTE, CompLT, CompLTE, Iff};
 use tract_core::ops::math;
 use tract_core::ops::nn::gelu_approximate::GeluApproximate;
 use tract_core::ops::nn::gelu_exact::GeluExact;
 use tract_core::ops::nn::silu::Silu;
-use tract_core::ops::nn::{
-    HardSwish, LeakyRelu, Reduce, Reducer, RmsNorm, Sigmoid, Softmax, SoftmaxKind,
-};
+use tract_core::ops::nn::{HardSwish, LeakyRelu, Reduce, RmsNorm, Sigmoid, Softmax, SoftmaxKind};
 
 impl Lowering<'_> {
     pub(super) fn elementwise(&mut self, node: &TypedNode) -> TractResult<Option<Placed>> {
@@ -31,7 +29,7 @@ impl Lowering<'_> {
             return self.prelu(node).map(Some);
         }
         if let Some(op) = node.op_as::<Reduce>() {
-            return self.sum(node, op).map(Some);
+            return self.reduce(node, op).map(Some);
         }
         if let Some(op) = node.op_as::<Softmax>() {
             ensure!(op.kind == SoftmaxKind::Softmax, "it is not a softmax of f32");
@@ -59,7 +57,7 @@ impl Lowering<'_> {
         self.function(node, activation, Vec::new())
     }
 
-    fn function(
+    pub(super) fn function(
         &mut self,
         node: &TypedNode,
         activation: Activation,
@@ -102,7 +100,15 @@ impl Lowering<'_> {
             -0.5 => Activation::ReciprocalSqrt,
             -1.0 => Activation::Reciprocal,
             1.0 => Activation::None,
-            other => bail!("power {other}"),
+            exponent => {
+                let x = self.input(node, 0)?;
+                let (value, dims) = (x.value, self.graph.value(x.value).dims.clone());
+                let exponent =
+                    self.graph.add_constant(&node.name, vec![1; dims.len()], vec![exponent]);
+                let op = Op::Binary { op: BinaryOp::Power, activation: Activation::None };
+                let value = self.graph.add_node(&node.name, op, vec![value, exponent], dims);
+                return Ok(Placed { value, order: x.order });
+            }
         };
         self.function(node, activation, Vec::new())
     }
@@ -132,7 +138,18 @@ impl Lowering<'_> {
         let operands = [self.input(node, indexes[0])?, self.input(node, indexes[1])?];
         let shapes = [self.input_shape(node, indexes[0])?, self.input_shape(node, indexes[1])?];
         let to = self.output_shape(node)?;
-        // The larger activation decides the order in memory.
+        self.combined(&node.name, op, operands, shapes, &to).map(Some)
+    }
+
+    /// Two operands, which broadcast, in the order of the larger activation.
+    fn combined(
+        &mut self,
+        name: &str,
+        op: BinaryOp,
+        operands: [Placed; 2],
+        shapes: [Vec<usize>; 2],
+        to: &[usize],
+    ) -> TractResult<Placed> {
         let weight = |at: usize| {
             let activation = self.elements(&operands[at]).is_none();
             (
@@ -143,15 +160,15 @@ impl Lowering<'_> {
         };
         let leader = usize::from(weight(1) > weight(0));
         let lead = &operands[leader].order;
-        let others = without_units(&(0..to.len()).collect::<Vec<_>>(), &to);
+        let others = without_units(&(0..to.len()).collect::<Vec<_>>(), to);
         let missing = others.into_iter().filter(|axis| !lead.contains(axis));
         let full: Vec<usize> = missing.chain(lead.iter().copied()).collect();
-        let order = with_units(&full, &to);
+        let order = with_units(&full, to);
         let left = self.aligned(&operands[0], &order, &shapes[0])?;
         let right = self.aligned(&operands[1], &order, &shapes[1])?;
         let op = Op::Binary { op, activation: Activation::None };
-        let value = self.graph.add_node(&node.name, op, vec![left, right], dims(&order, &to));
-        Ok(Some(Placed::new(value, &order, &to)))
+        let value = self.graph.add_node(name, op, vec![left, right], dims(&order, to));
+        Ok(Placed::new(value, &order, to))
     }
 
     /// A comparison is only known as part of a PReLU, which reads it again: its own result has no
@@ -161,7 +178,8 @@ impl Lowering<'_> {
         node: &TypedNode,
         op: &dyn tract_core::ops::binary::BinMiniOp,
     ) -> Option<Placed> {
-        let is_comparison = matches!(op.name(), "CompGT" | "CompLT" | "CompGTE" | "CompLTE");
+        let is_comparison =
+            op.is::<CompGT>() || op.is::<CompLT>() || op.is::<CompGTE>() || op.is::<CompLTE>();
         if !is_comparison {
             return None;
         }
@@ -175,20 +193,25 @@ impl Lowering<'_> {
         let is_product = product.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<math::Mul>());
         ensure!(is_product && product.inputs[0] == x, "it chooses by a condition");
         let test = self.model.node(node.inputs[0].node);
-        let compares = test.op_as::<TypedBinOp>().is_some_and(|op| op.0.name() == "CompGT");
-        ensure!(compares && test.inputs[1] == x, "it chooses by a condition");
-        let zero = self.at(test.inputs[0])?;
-        ensure!(
-            self.elements(zero).is_some_and(|data| data.iter().all(|&v| v == 0.0)),
-            "it chooses by a condition"
-        );
+        let compares = |wanted: fn(&dyn tract_core::ops::binary::BinMiniOp) -> bool| {
+            test.op_as::<TypedBinOp>().is_some_and(|op| wanted(&*op.0))
+        };
+        let zero = match test.inputs[..] {
+            [zero, other] if other == x && compares(|op| op.is::<CompGT>()) => zero,
+            [other, zero] if other == x && compares(|op| op.is::<CompLT>()) => zero,
+            _ => bail!("it chooses by a condition"),
+        };
+        let is_zero = self.elements(self.at(zero)?).map(|data| data.iter().all(|&v| v == 0.0));
+        ensure!(is_zero == Some(true), "it chooses by a condition");
         let placed = self.at(x)?.clone();
         let shape = self.shape_of(x)?;
         let slopes = self.at(product.inputs[1])?.clone();
         let slope_shape = self.shape_of(product.inputs[1])?;
         let channel_axis = placed.order.last().copied().unwrap_or(0);
         let per_channel = slopes.order.iter().all(|&axis| axis == channel_axis);
-        ensure!(per_channel, "its slopes differ within a channel");
+        if !per_channel || self.elements(&slopes).is_none() {
+            return self.rectified_apart(node, placed, &shape, (slopes, slope_shape));
+        }
         let order: Vec<usize> = (0..slope_shape.len()).collect();
         let slopes = self.ordered_elements(&slopes, &order, &slope_shape)?;
         let slopes = match slopes.len() {
@@ -201,17 +224,26 @@ impl Lowering<'_> {
         Ok(Placed { value, order: placed.order })
     }
 
-    fn sum(&mut self, node: &TypedNode, op: &Reduce) -> TractResult<Placed> {
-        ensure!(op.reducer == Reducer::Sum, "it reduces by {:?}", op.reducer);
-        let placed = self.input(node, 0)?;
-        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
-        let order = with_units(&placed.order, &from);
-        let x = self.aligned(&placed, &order, &from)?;
-        let summed = |(_, axis): &(usize, &usize)| op.axes.contains(axis);
-        let dims_summed = order.iter().enumerate().filter(summed).map(|(dim, _)| dim).collect();
-        let op = Op::Sum { dims: dims_summed };
-        let value = self.graph.add_node(&node.name, op, vec![x], dims(&order, &to));
-        Ok(Placed::new(value, &order, &to))
+    /// `max(x, 0) + min(x, 0) * slopes`, for slopes that are not one per channel.
+    fn rectified_apart(
+        &mut self,
+        node: &TypedNode,
+        x: Placed,
+        shape: &[usize],
+        (slopes, slope_shape): (Placed, Vec<usize>),
+    ) -> TractResult<Placed> {
+        let mut clip = |low: f32, high: f32| {
+            let op = Op::Unary { activation: Activation::Clip { low, high }, slopes: Vec::new() };
+            let dims = self.graph.value(x.value).dims.clone();
+            let value = self.graph.add_node(&node.name, op, vec![x.value], dims);
+            Placed { value, order: x.order.clone() }
+        };
+        let (above, below) = (clip(0.0, f32::INFINITY), clip(f32::NEG_INFINITY, 0.0));
+        let shapes = [shape.to_vec(), slope_shape];
+        let below =
+            self.combined(&node.name, BinaryOp::Multiply, [below, slopes], shapes, shape)?;
+        let shapes = [shape.to_vec(), shape.to_vec()];
+        self.combined(&node.name, BinaryOp::Add, [above, below], shapes, shape)
     }
 
     /// An operator over one axis, which is brought innermost.

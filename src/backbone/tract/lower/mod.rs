@@ -8,21 +8,40 @@
 mod elementwise;
 mod place;
 mod products;
+mod reduce;
 mod shapes;
 mod windows;
 
 use super::Options;
-use super::load::{lowering_model, shorten};
+use super::load::{Source, decluttered, lowering_model, shorten};
 use crate::compile::graph::{Graph, Op, Quantization, Value, ValueId};
+use crate::map::Layout;
+use crate::spec::InputType;
 use crate::status::{Error, Result, Status};
-use place::Placed;
+use place::{Placed, dims};
 use std::collections::HashMap;
 use std::format;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::string::{String, ToString};
 use std::vec::Vec;
 use tract_core::internal::*;
 use tract_core::ops::konst::Const;
 use tract_core::ops::source::TypedSource;
+
+/// A network, or a part of one, that is no backbone: it reads one tensor of any sides.
+#[derive(Clone, Debug)]
+pub struct Network<'a> {
+    /// Name of the graph input that is fed. It must be the only one without an initialiser.
+    pub input_name: &'a str,
+    /// Type of the input. Integers must be dequantised by the network, which says what they stand
+    /// for; the quantisation given here is not looked at.
+    pub element: InputType,
+    /// Sides of the input. Four are batch, channels, rows and columns, and lie channels last in
+    /// the plan; others lie as they are.
+    pub input_shape: &'a [usize],
+    /// Names of the tensors that are read, one or two. Those of four sides lie channels last.
+    pub outputs: &'a [&'a str],
+}
 
 /// Reads `onnx` as the tract engine does, and lowers the part of it between `options`' input and
 /// outputs.
@@ -31,14 +50,39 @@ use tract_core::ops::source::TypedSource;
 /// Those of [`super::TractBackbone::load`], and [`Status::Unsupported`] with the name of a node
 /// that a plan cannot hold.
 pub fn lower(onnx: &[u8], options: &Options<'_>) -> Result<Graph> {
-    let model = lowering_model(onnx, options)?;
-    let mut lowering = Lowering { model: &model, graph: Graph::default(), placed: HashMap::new() };
-    for &id in &model.eval_order().map_err(|error| refusal("the graph", &error.to_string()))? {
-        let node = model.node(id);
-        lowering.node(node).map_err(|error| refusal(&named(node), &format!("{error:#}")))?;
-    }
-    lowering.outputs(options)?;
-    Ok(lowering.graph)
+    caught(|| {
+        let model = lowering_model(onnx, options)?;
+        let mut lowering = Lowering::of(&model, options.input.layout);
+        lowering.nodes()?;
+        lowering.outputs(options)?;
+        Ok(lowering.graph)
+    })
+}
+
+/// Lowers what `network` says of `onnx`.
+///
+/// # Errors
+/// As for [`lower`].
+pub fn lower_network(onnx: &[u8], network: &Network<'_>) -> Result<Graph> {
+    caught(|| {
+        let shape = network.input_shape.to_vec();
+        let source = Source { name: network.input_name, element: network.element, shape };
+        let model = decluttered(onnx, &source, network.outputs)?;
+        let mut lowering = Lowering::of(&model, Layout::Chw);
+        lowering.nodes()?;
+        for (index, name) in network.outputs.iter().enumerate() {
+            let value = lowering.whole_output(model.outputs[index]);
+            let value = value.map_err(|error| refusal(name, &format!("{error:#}")))?;
+            lowering.graph.outputs.push(value);
+        }
+        Ok(lowering.graph)
+    })
+}
+
+/// The result of `work`; tract's panics become errors.
+fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    result.unwrap_or_else(|_| Err(Status::Panic.about("lowering the network")))
 }
 
 fn named(node: &TypedNode) -> String {
@@ -50,14 +94,50 @@ fn refusal(node: &str, reason: &str) -> Error {
     Status::Unsupported.about("node of the network").text(shorten(&text))
 }
 
+/// The axes of a picture with the channels behind rows and columns; others as they are.
+fn channels_last(rank: usize) -> Vec<usize> {
+    match rank {
+        4 => [0, 2, 3, 1].to_vec(),
+        rank => (0..rank).collect(),
+    }
+}
+
 /// A graph that grows node by node.
 struct Lowering<'a> {
     model: &'a TypedModel,
+    /// Order of a picture's axes in the model.
+    layout: Layout,
     graph: Graph,
     placed: HashMap<OutletId, Placed>,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
+    fn of(model: &'a TypedModel, layout: Layout) -> Lowering<'a> {
+        Lowering { model, layout, graph: Graph::default(), placed: HashMap::new() }
+    }
+
+    fn nodes(&mut self) -> Result<()> {
+        let model = self.model;
+        let order = model.eval_order().map_err(|error| refusal("the graph", &error.to_string()))?;
+        for id in order {
+            let node = model.node(id);
+            self.node(node).map_err(|error| refusal(&named(node), &format!("{error:#}")))?;
+        }
+        self.check_source()
+    }
+
+    /// Integers that come in must have a meaning.
+    fn check_source(&self) -> Result<()> {
+        let is_integer = |outlet: &OutletId| {
+            self.model.outlet_fact(*outlet).is_ok_and(|fact| fact.datum_type != DatumType::F32)
+        };
+        let meaning = self.graph.input.and_then(|value| self.quantization(value));
+        if self.model.inputs.iter().any(is_integer) && meaning.is_none() {
+            return Err(refusal("the input", "nothing dequantises it"));
+        }
+        Ok(())
+    }
+
     fn node(&mut self, node: &TypedNode) -> TractResult<()> {
         if let Some(constant) = node.op_as::<Const>() {
             return self.constant(node, constant.val());
@@ -82,9 +162,13 @@ impl Lowering<'_> {
     /// The network's input: channels last, whatever the model's order is.
     fn source(&mut self, node: &TypedNode) -> TractResult<Placed> {
         let shape = self.shape_of(OutletId::new(node.id, 0))?;
-        ensure!(shape.len() == 4 && shape[0] == 1, "the input is not one picture");
-        let order = if shape[1] == 3 { [0, 2, 3, 1] } else { [0, 1, 2, 3] };
-        let dims: Vec<usize> = order[1..].iter().map(|&axis| shape[axis]).collect();
+        ensure!(shape.iter().all(|&side| side > 0), "the input is empty");
+        let order = match self.layout {
+            Layout::Chw => channels_last(shape.len()),
+            Layout::Hwc => (0..shape.len()).collect(),
+        };
+        let is_picture = shape.len() == 4 && shape[0] == 1;
+        let dims = dims(&order[usize::from(is_picture)..], &shape);
         let value = self.graph.add_activation(&node.name, dims);
         self.graph.input = Some(value);
         Ok(Placed::new(value, &order, &shape))
@@ -135,6 +219,18 @@ impl Lowering<'_> {
         ensure!(self.graph.value(value).element_count() == count, "the output has another size");
         let name = self.graph.value(value).name.clone();
         Ok(self.graph.add_node(&name, Op::Reshape, std::vec![value], grid.to_vec()))
+    }
+
+    /// An output of any sides, with its channels last if there are four.
+    fn whole_output(&mut self, outlet: OutletId) -> TractResult<ValueId> {
+        let fact = self.model.outlet_fact(outlet)?;
+        ensure!(fact.datum_type == DatumType::F32, "it has elements of {:?}", fact.datum_type);
+        let placed = self.at(outlet)?.clone();
+        let shape = self.shape_of(outlet)?;
+        let order = channels_last(shape.len());
+        let value = self.aligned(&placed, &order, &shape)?;
+        let name = self.graph.value(value).name.clone();
+        Ok(self.graph.add_node(&name, Op::Reshape, std::vec![value], dims(&order, &shape)))
     }
 
     /// Where the result of `outlet` lies.

@@ -8,13 +8,24 @@ use crate::plan::Activation;
 use std::vec;
 use std::vec::Vec;
 use tract_core::internal::*;
-use tract_core::ops::cnn::{Conv, KernelFormat};
+use tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PoolSpec};
 use tract_core::ops::einsum::EinSum;
+
+/// How a convolution's weights lie.
+#[derive(Clone, Copy)]
+struct Kernels {
+    format: KernelFormat,
+    groups: usize,
+    transposed: bool,
+}
 
 impl Lowering<'_> {
     pub(super) fn product(&mut self, node: &TypedNode) -> TractResult<Option<Placed>> {
         if let Some(op) = node.op_as::<Conv>() {
             return self.convolution(node, op).map(Some);
+        }
+        if let Some(op) = node.op_as::<Deconv>() {
+            return self.transposed_convolution(node, op).map(Some);
         }
         if let Some(op) = node.op_as::<EinSum>() {
             return self.einsum(node, op).map(Some);
@@ -26,10 +37,30 @@ impl Lowering<'_> {
         ensure!(op.q_params.is_none(), "it computes in tract's own quantisation");
         let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
         let spatial = Spatial::of(&op.pool_spec, &from)?;
+        let kernels = Kernels { format: op.kernel_fmt, groups: op.group, transposed: false };
+        self.filtered(node, &op.pool_spec, spatial, kernels, [&from, &to])
+    }
+
+    /// A transposed convolution; its padding is what the network cuts off the output.
+    fn transposed_convolution(&mut self, node: &TypedNode, op: &Deconv) -> TractResult<Placed> {
+        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
+        let spatial = Spatial::of_transposed(&op.pool_spec, &op.adjustments, &from)?;
+        let kernels = Kernels { format: op.kernel_format, groups: op.group, transposed: true };
+        self.filtered(node, &op.pool_spec, spatial, kernels, [&from, &to])
+    }
+
+    fn filtered(
+        &mut self,
+        node: &TypedNode,
+        pool: &PoolSpec,
+        spatial: Spatial,
+        kernels: Kernels,
+        [from, to]: [&[usize]; 2],
+    ) -> TractResult<Placed> {
         let x = self.input(node, 0)?;
-        let x = self.aligned(&x, &spatial.order, &from)?;
-        let weights = self.filters(node, op)?;
-        let channels = op.pool_spec.output_channels;
+        let x = self.aligned(&x, &spatial.order, from)?;
+        let weights = self.filters(node, kernels)?;
+        let channels = pool.output_channels;
         let bias = self.input(node, 2)?;
         let bias = self.elements(&bias).context("the bias is not a constant")?;
         let bias = match bias.len() {
@@ -41,9 +72,10 @@ impl Lowering<'_> {
         };
         let convolution = Convolution {
             window: spatial.window,
-            groups: op.group,
-            input: spatial.sides(&from),
-            output: spatial.sides(&to),
+            transposed: kernels.transposed,
+            groups: kernels.groups,
+            input: spatial.sides(from),
+            output: spatial.sides(to),
             weights,
             bias,
             activation: Activation::None,
@@ -56,25 +88,26 @@ impl Lowering<'_> {
             &node.name,
             Op::Convolution(convolution),
             vec![x],
-            dims(&spatial.order, &to),
+            dims(&spatial.order, to),
         );
-        Ok(Placed::new(value, &spatial.order, &to))
+        Ok(Placed::new(value, &spatial.order, to))
     }
 
     /// Output channel x row x column x input channel of the group.
-    fn filters(&mut self, node: &TypedNode, op: &Conv) -> TractResult<Arc<Vec<f32>>> {
+    fn filters(&mut self, node: &TypedNode, kernels: Kernels) -> TractResult<Arc<Vec<f32>>> {
         let placed = self.input(node, 1)?;
         let shape = self.input_shape(node, 1)?;
         let rank = shape.len();
         ensure!(rank == 3 || rank == 4, "it has {} axes in space", rank - 2);
-        let order: Vec<usize> = match op.kernel_fmt {
+        let order: Vec<usize> = match kernels.format {
             KernelFormat::OIHW => [&[0], &Vec::from_iter(2..rank)[..], &[1]].concat(),
             KernelFormat::HWIO => {
                 [&[rank - 1], &Vec::from_iter(0..rank - 2)[..], &[rank - 2]].concat()
             }
             KernelFormat::OHWI => (0..rank).collect(),
         };
-        ensure!(op.kernel_fmt == KernelFormat::OIHW || op.group == 1, "its groups lie otherwise");
+        let is_plain = kernels.format == KernelFormat::OIHW || kernels.groups == 1;
+        ensure!(is_plain, "its groups lie otherwise");
         self.ordered_elements(&placed, &order, &shape)
     }
 
@@ -83,16 +116,18 @@ impl Lowering<'_> {
         let roles = Roles::of(self, node, op)?;
         let constant =
             |index| -> TractResult<bool> { Ok(self.elements(&self.input(node, index)?).is_some()) };
+        // One constant matrix per index of a batch is read like an activation.
         match (constant(0)?, constant(1)?) {
-            (false, true) => self.constant_product(node, &roles),
-            (true, false) => self.constant_product(node, &roles.swapped()),
+            (false, true) if roles.batch.is_empty() => self.constant_product(node, &roles),
+            (true, false) if roles.batch.is_empty() => {
+                self.constant_product(node, &roles.swapped())
+            }
             _ => self.dynamic_product(node, &roles),
         }
     }
 
     /// Activation times constant matrix: a 1x1 convolution.
     fn constant_product(&mut self, node: &TypedNode, roles: &Roles) -> TractResult<Placed> {
-        ensure!(roles.batch.is_empty(), "the constant has an axis of the activation's rows");
         let (x, matrix) = (self.input(node, roles.inputs[0])?, self.input(node, roles.inputs[1])?);
         let from = self.input_shape(node, roles.inputs[0])?;
         let to = self.output_shape(node)?;
@@ -122,6 +157,7 @@ impl Lowering<'_> {
         let channels: usize = count(&columns, &to);
         let convolution = Convolution {
             window: Window::POINT,
+            transposed: false,
             groups: 1,
             input: [height, width, count(&sums, &from)],
             output: [height, width, channels],

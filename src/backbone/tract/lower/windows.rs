@@ -7,10 +7,10 @@ use crate::plan::{CoordinateMode, Interpolation, Nearest};
 use std::vec;
 use std::vec::Vec;
 use tract_core::internal::*;
-use tract_core::ops::cnn::{MaxPool, PoolSpec, SumPool};
+use tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 use tract_core::ops::nn::DataFormat;
 use tract_core::ops::nn::resize::{
-    CoordTransformer, Interpolator, Nearest as TractNearest, Resize,
+    CoordTransformer, Interpolator, Nearest as TractNearest, NearestUpsample, Resize,
 };
 
 /// The axes of a picture and a window over it.
@@ -23,31 +23,30 @@ pub(super) struct Spatial {
 
 impl Spatial {
     pub(super) fn of(pool: &PoolSpec, shape: &[usize]) -> TractResult<Spatial> {
-        let data = pool.data_format.shape(TVec::from_slice(shape))?;
-        let space: Vec<usize> = data.hw_axes().collect();
-        ensure!(matches!(space.len(), 1 | 2), "it has {} axes in space", space.len());
-        let batch = match pool.data_format {
-            DataFormat::NCHW | DataFormat::NHWC => {
-                ensure!(shape[0] == 1, "more than one picture at a time");
-                vec![0]
-            }
-            DataFormat::CHW | DataFormat::HWC => vec![],
-        };
-        let order = [&batch[..], &space, &[data.c_axis()]].concat();
-        let sides: Vec<usize> = space.iter().map(|&axis| shape[axis]).collect();
+        let (order, sides) = axes(pool, shape)?;
         let padding = pool.computed_padding(&sides);
-        let pair = |of: &dyn Fn(usize) -> usize, absent: usize| match space.len() {
-            1 => [absent, of(0)],
-            _ => [of(0), of(1)],
-        };
-        let window = Window {
-            kernel: pair(&|axis| pool.kernel_shape[axis], 1),
-            stride: pair(&|axis| pool.stride(axis), 1),
-            dilation: pair(&|axis| pool.dilation(axis), 1),
-            pad_before: pair(&|axis| padding[axis].pad_before, 0),
-            pad_after: pair(&|axis| padding[axis].pad_after, 0),
-        };
-        Ok(Spatial { order, window })
+        let pads = padding.iter().map(|padded| [padded.pad_before, padded.pad_after]);
+        Ok(Spatial { order, window: window(pool, &pads.collect::<Vec<_>>()) })
+    }
+
+    /// Of a transposed convolution whose output has `adjustments` further rows and columns.
+    pub(super) fn of_transposed(
+        pool: &PoolSpec,
+        adjustments: &[usize],
+        shape: &[usize],
+    ) -> TractResult<Spatial> {
+        let (order, sides) = axes(pool, shape)?;
+        let (dilations, strides) = (pool.dilations(), pool.strides());
+        let kernel = &pool.kernel_shape;
+        let padding = pool.padding.compute_for_deconv::<usize>(
+            &sides,
+            kernel,
+            &dilations,
+            &strides,
+            adjustments,
+        )?;
+        let pads = padding.iter().map(|padded| [padded.pad_before, padded.pad_after]);
+        Ok(Spatial { order, window: window(pool, &pads.collect::<Vec<_>>()) })
     }
 
     /// Rows, columns and channels of a tensor whose axes these are.
@@ -60,6 +59,37 @@ impl Spatial {
     }
 }
 
+/// The axes of a picture in memory order, and its sides in space.
+fn axes(pool: &PoolSpec, shape: &[usize]) -> TractResult<(Vec<usize>, Vec<usize>)> {
+    let data = pool.data_format.shape(TVec::from_slice(shape))?;
+    let space: Vec<usize> = data.hw_axes().collect();
+    ensure!(matches!(space.len(), 1 | 2), "it has {} axes in space", space.len());
+    let batch = match pool.data_format {
+        DataFormat::NCHW | DataFormat::NHWC => {
+            ensure!(shape[0] == 1, "more than one picture at a time");
+            vec![0]
+        }
+        DataFormat::CHW | DataFormat::HWC => vec![],
+    };
+    let order = [&batch[..], &space, &[data.c_axis()]].concat();
+    Ok((order, space.iter().map(|&axis| shape[axis]).collect()))
+}
+
+/// The window of a pool with the padding before and after each axis.
+fn window(pool: &PoolSpec, pads: &[[usize; 2]]) -> Window {
+    let pair = |of: &dyn Fn(usize) -> usize, absent: usize| match pads.len() {
+        1 => [absent, of(0)],
+        _ => [of(0), of(1)],
+    };
+    Window {
+        kernel: pair(&|axis| pool.kernel_shape[axis], 1),
+        stride: pair(&|axis| pool.stride(axis), 1),
+        dilation: pair(&|axis| pool.dilation(axis), 1),
+        pad_before: pair(&|axis| pads[axis][0], 0),
+        pad_after: pair(&|axis| pads[axis][1], 0),
+    }
+}
+
 impl Lowering<'_> {
     pub(super) fn window(&mut self, node: &TypedNode) -> TractResult<Option<Placed>> {
         if let Some(op) = node.op_as::<MaxPool>() {
@@ -68,9 +98,10 @@ impl Lowering<'_> {
         }
         if let Some(op) = node.op_as::<SumPool>() {
             ensure!(op.normalize, "it sums without dividing");
-            let count_include_pad = op.count_include_pad;
-            let pool = |window| Op::AveragePool { window, count_include_pad };
-            return self.pool(node, &op.pool_spec, pool).map(Some);
+            return self.average_pool(node, op).map(Some);
+        }
+        if let Some(op) = node.op_as::<NearestUpsample>() {
+            return self.upsample(node, &op.scales).map(Some);
         }
         if let Some(op) = node.op_as::<Resize>() {
             return self.resize(node, op).map(Some);
@@ -91,6 +122,59 @@ impl Lowering<'_> {
         let value =
             self.graph.add_node(&node.name, op(spatial.window), vec![x], dims(&spatial.order, &to));
         Ok(self.like_input(Placed::new(value, &spatial.order, &to), x))
+    }
+
+    /// Where windows reach beyond the padding that counts as zeros, the zeros are written first.
+    fn average_pool(&mut self, node: &TypedNode, op: &SumPool) -> TractResult<Placed> {
+        let PaddingSpec::ExplicitOnnxPool(before, after, true) = &op.pool_spec.padding else {
+            let count_include_pad = op.count_include_pad;
+            let pool = |window| Op::AveragePool { window, count_include_pad };
+            return self.pool(node, &op.pool_spec, pool);
+        };
+        if !op.count_include_pad {
+            let pool = |window| Op::AveragePool { window, count_include_pad: false };
+            return self.pool(node, &op.pool_spec, pool);
+        }
+        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
+        let Spatial { order, window } = Spatial::of(&op.pool_spec, &from)?;
+        let x = self.input(node, 0)?;
+        let x = self.aligned(&x, &order, &from)?;
+        let mut wide = self.graph.value(x).dims.clone();
+        let mut pads = [vec![0; wide.len()], vec![0; wide.len()]];
+        let first = wide.len() - 1 - before.len();
+        for (axis, (&before, &after)) in before.iter().zip(after).enumerate() {
+            wide[first + axis] += before + after;
+            pads[0][first + axis] = before;
+            pads[1][first + axis] = after;
+        }
+        let [before, after] = pads;
+        let pad = Op::Pad { before, after, value: 0.0 };
+        let padded = self.graph.add_node(&node.name, pad, vec![x], wide);
+        let padded = self.like_input(Placed { value: padded, order: Vec::new() }, x).value;
+        let window = Window { pad_before: [0, 0], pad_after: [0, 0], ..window };
+        let pool = Op::AveragePool { window, count_include_pad: false };
+        let value = self.graph.add_node(&node.name, pool, vec![padded], dims(&order, &to));
+        Ok(self.like_input(Placed::new(value, &order, &to), x))
+    }
+
+    /// Every pixel becomes a rectangle.
+    fn upsample(&mut self, node: &TypedNode, scales: &[usize]) -> TractResult<Placed> {
+        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
+        let [1, channels, rows, columns] = *scales else { bail!("it resizes other axes than two") };
+        let (order, scale) = match (channels, columns) {
+            (1, _) => ([0, 2, 3, 1], [rows, columns]),
+            (_, 1) => ([0, 1, 2, 3], [channels, rows]),
+            _ => bail!("it resizes other axes than two"),
+        };
+        let x = self.input(node, 0)?;
+        let x = self.aligned(&x, &order, &from)?;
+        let op = Op::Resize {
+            interpolation: Interpolation::Nearest(Nearest::Floor),
+            coordinates: CoordinateMode::Asymmetric,
+            scale: scale.map(|scale| scale as f32),
+        };
+        let value = self.graph.add_node(&node.name, op, vec![x], dims(&order, &to));
+        Ok(self.like_input(Placed::new(value, &order, &to), x))
     }
 
     fn resize(&mut self, node: &TypedNode, op: &Resize) -> TractResult<Placed> {

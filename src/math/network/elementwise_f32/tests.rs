@@ -26,6 +26,8 @@ fn exact(op: Binary, left: f32, right: f32) -> f32 {
         Binary::DivInto => right / left,
         Binary::Min => left.min(right),
         Binary::Max => left.max(right),
+        Binary::Pow => left.powf(right),
+        Binary::PowOf => right.powf(left),
     }
 }
 

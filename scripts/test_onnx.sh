@@ -25,6 +25,12 @@ test_operators() {
         cargo test --locked --test onnx_nodes -- --ignored
 }
 
+test_networks() {
+    "$python" tests/networks/make_networks.py "$work/networks" || return
+    ZSSEG_NETWORKS="$work/networks" cargo test --locked --test networks -- --ignored --nocapture
+}
+
 step "packages" install_packages
 step "ONNX's tests of operators" test_operators
+step "networks against ONNX Runtime" test_networks
 finish

@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use zsseg::backbone::Backbone;
 use zsseg::backbone::tract::{Options, TractBackbone, lower};
 use zsseg::bundle::Bundle;
-use zsseg::compile::compile;
-use zsseg::compile::graph::{Graph, Op, Quantization, ValueId};
+use zsseg::compile::graph::{Convolution, Graph, Op, Quantization, ValueId, Window};
+use zsseg::compile::{Settings, compile};
 use zsseg::convert::compile_bundle;
 use zsseg::head::Output;
 use zsseg::image::{Image, PixelFormat, Target as InputTarget};
@@ -217,6 +218,51 @@ fn the_shared_network_agrees_with_the_tract_engine() {
         println!("{}: {difference:e} of {largest}", kernels.name);
         assert!(difference <= 1e-4 * largest, "{}: {difference}", kernels.name);
     }
+}
+
+#[test]
+fn weights_of_16_bits_take_half_the_bytes_and_cost_little() {
+    let picture = channels_last(&floats("image.input"), 3);
+    let expected = channels_last(&floats("segmentation_float.expected"), 5);
+    let compiled = |weights_f16| {
+        let graph = lower(&read("segmentation_float.onnx"), &options("probabilities", 5, 8, 8));
+        let settings = Settings { target: Target::X86_64, weights_f16 };
+        compile(graph.unwrap(), settings, [0; 32]).unwrap().bytes
+    };
+    let (whole, half) = (compiled(false), compiled(true));
+    let constants = |bytes: &[u8]| Plan::new(bytes).unwrap().constants().len() as f64;
+    assert!(constants(&half) < 0.7 * constants(&whole));
+    for kernels in NetworkKernels::all() {
+        let difference = largest_difference(&run(&half, kernels, &picture), &expected);
+        println!("{}: {difference:e}", kernels.name);
+        assert!(difference > 0.0 && difference < 2e-3, "{}: {difference}", kernels.name);
+    }
+}
+
+#[test]
+fn weights_beyond_16_bits_are_refused_by_name() {
+    let mut graph = Graph::default();
+    let picture = graph.add_activation("image", vec![4, 4, 3]);
+    graph.input = Some(picture);
+    let huge = Convolution {
+        window: Window::POINT,
+        transposed: false,
+        groups: 1,
+        input: [4, 4, 3],
+        output: [4, 4, 1],
+        weights: Arc::new(vec![1e6; 3]),
+        bias: vec![0.0],
+        activation: Activation::None,
+        slopes: Vec::new(),
+        inner: None,
+        residual_after_activation: false,
+        table: None,
+    };
+    let out = graph.add_node("huge", Op::Convolution(huge), vec![picture], vec![4, 4, 1]);
+    graph.outputs.push(out);
+    let settings = Settings { target: Target::X86_64, weights_f16: true };
+    let error = compile(graph, settings, [0; 32]).err().unwrap();
+    assert!(error.to_string().contains("huge"), "{error}");
 }
 
 #[test]

@@ -435,8 +435,8 @@ def measure(models, name, kind, peers, options):
                 "our tail": statistics.median(tails) if tails else None,
                 "load": chosen.opened["load"],
                 "ready": chosen.opened["ready"],
-                "peak": chosen.opened["peak"],
-                "before": chosen.opened["before"],
+                "peak": chosen.opened.get("peak"),
+                "before": chosen.opened.get("before"),
                 "all": {w.form: round(w.ms, 2) for w in good},
             }
         )

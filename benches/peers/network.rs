@@ -10,7 +10,7 @@
 //!
 //! PICTURE.f32 holds SIDE x SIDE pixels of three floats.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 use zsseg::backbone::tract::{Options, lower};
@@ -39,13 +39,6 @@ fn options(arguments: &[String]) -> Result<Options<'_>> {
         precision: Precision::AsModel,
         threads: 1,
     })
-}
-
-fn peak_mib() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: f64 = line.context("no VmHWM")?.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / 1024.0)
 }
 
 fn main() -> Result<()> {
@@ -81,7 +74,7 @@ fn main() -> Result<()> {
             frames += 1;
         }
         let ms = least.as_secs_f64() * 1e3;
-        println!("{{\"ms\": {ms}, \"peak\": {}, \"before\": 0}}", peak_mib()?);
+        println!("{{\"ms\": {ms}}}");
     }
     Ok(())
 }

@@ -103,6 +103,16 @@ impl<'a> PlanBackbone<'a> {
         self.runner.kernels().name
     }
 
+    /// Runs at most so many steps, layers as a rule; `true` when the output is there.
+    ///
+    /// # Errors
+    /// As for [`Backbone::run`].
+    pub fn run_steps(&mut self, steps: usize) -> Result<bool> {
+        self.is_done = false;
+        self.is_done = self.runner.run_steps(self.arena, steps)?;
+        Ok(self.is_done)
+    }
+
     /// Runs at most so many pieces of about equal work, rows of a layer as a rule; `true` when the
     /// output is there.
     ///

@@ -1,9 +1,10 @@
 //! `zsseg pack`.
 
-use super::compile::{summary, target_parser};
+use super::compile::{PlanOptions, summary};
 use super::model::{Memory, read_capped};
 use super::{Outcome, write};
 use crate::bundle::Bundle;
+use crate::compile::Settings;
 use crate::convert::{
     self, CompiledBundle, Config, Source, Sources, WeightTypeName, WordTable, ZeroShotSources,
     compile_bundle,
@@ -11,7 +12,6 @@ use crate::convert::{
 use crate::head::Output;
 use crate::image::{Image, PixelFormat};
 use crate::limits::{Limits, MAX_BUNDLE_BYTES};
-use crate::plan::Target;
 use crate::segmenter::Segmenter;
 use crate::spec::WeightType;
 use anyhow::{Context, Result};
@@ -75,9 +75,8 @@ pub struct Args {
     /// What runs the network.
     #[arg(long, value_enum, default_value_t = EngineName::Plan)]
     engine: EngineName,
-    /// The processor that a plan is for.
-    #[arg(long, value_parser = target_parser(), default_value = Target::host().name())]
-    target: Target,
+    #[command(flatten)]
+    plan: PlanOptions,
     /// Write the bundle without trying it.
     #[arg(long)]
     no_check: bool,
@@ -121,7 +120,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         },
     })?;
     let compiled = match args.engine {
-        EngineName::Plan => Some(compile(&packed, args.target)?),
+        EngineName::Plan => Some(compile(&packed, args.plan.settings())?),
         EngineName::Tract => None,
     };
     let bytes = compiled.as_ref().map_or(&packed, |compiled| &compiled.bytes);
@@ -140,7 +139,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         if args.no_check { " (not tried)" } else { ", runs" }
     )?;
     if let Some(compiled) = &compiled {
-        writeln!(out, "  network: {}", summary(compiled, args.target))?;
+        writeln!(out, "  network: {}", summary(compiled, args.plan.settings()))?;
     }
     if let Some((name, table)) = &words {
         out.write_all(words_text(&bundle, name, table).as_bytes())?;
@@ -148,8 +147,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn compile(packed: &[u8], target: Target) -> Result<CompiledBundle> {
-    compile_bundle(&Bundle::parse(packed)?, target)
+fn compile(packed: &[u8], settings: Settings) -> Result<CompiledBundle> {
+    compile_bundle(&Bundle::parse(packed)?, settings)
         .context("the network cannot be compiled to a plan; --engine tract packs it as it is")
 }
 

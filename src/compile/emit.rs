@@ -6,10 +6,11 @@ mod movement;
 mod places;
 mod products;
 
+use super::Settings;
 use super::graph::{Graph, Node, Op, Quantization, ValueId};
 use crate::plan::{
     Activation, Constant, Element, MAX_CONSTANTS, MAX_INPUTS, NO_TENSOR, Operation, Parts, Step,
-    Target, Tensor, TensorIndex, encode, scratch_bytes,
+    Tensor, TensorIndex, encode, scratch_bytes,
 };
 use crate::status::{Error, Result, Status};
 use constants::Constants;
@@ -40,8 +41,8 @@ pub struct Compiled {
 /// # Errors
 /// [`Status::Unsupported`] with the name of a node that no step can do, and
 /// [`Status::LimitExceeded`] if a number outgrows its field.
-pub fn emit(graph: &Graph, target: Target, source_sha256: [u8; 32]) -> Result<Compiled> {
-    let mut emitter = Emitter::new(graph, target);
+pub fn emit(graph: &Graph, settings: Settings, source_sha256: [u8; 32]) -> Result<Compiled> {
+    let mut emitter = Emitter::new(graph, settings);
     emitter.plan_slices();
     let input = graph.input.ok_or(Status::Unsupported.about("network without an input"))?;
     let input = emitter.activation(input, canonical(&graph.value(input).dims))?;
@@ -62,7 +63,7 @@ pub fn emit(graph: &Graph, target: Target, source_sha256: [u8; 32]) -> Result<Co
     }
     let memory = places::place(&mut emitter.tensors, &emitter.steps, input, &outputs);
     let parts = Parts {
-        target,
+        target: settings.target,
         arena_bytes: memory.bytes,
         source_sha256,
         tensors: &emitter.tensors,
@@ -93,7 +94,7 @@ fn canonical(dims: &[usize]) -> [usize; 3] {
 
 struct Emitter<'g> {
     graph: &'g Graph,
-    target: Target,
+    settings: Settings,
     tensors: Vec<Tensor>,
     steps: Vec<Step>,
     names: Vec<String>,
@@ -110,10 +111,10 @@ struct Emitter<'g> {
 }
 
 impl<'g> Emitter<'g> {
-    fn new(graph: &'g Graph, target: Target) -> Emitter<'g> {
+    fn new(graph: &'g Graph, settings: Settings) -> Emitter<'g> {
         Emitter {
             graph,
-            target,
+            settings,
             tensors: Vec::new(),
             steps: Vec::new(),
             names: Vec::new(),
@@ -339,7 +340,7 @@ impl<'g> Emitter<'g> {
         all_inputs[..inputs.len()].copy_from_slice(inputs);
         all_constants[..constants.len()].copy_from_slice(constants);
         let read = all_inputs.map(|index| (index != NO_TENSOR).then(|| self.at(index)));
-        let bytes = scratch_bytes(self.target, &operation, read, self.at(output));
+        let bytes = scratch_bytes(self.settings.target, &operation, read, self.at(output));
         let scratch = match bytes {
             0 => NO_TENSOR,
             bytes => {

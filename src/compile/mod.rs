@@ -26,17 +26,37 @@ use crate::status::Result;
 pub use emit::Compiled;
 use graph::Graph;
 
-/// Compiles `graph` for `target`. The plan reads the picture channels last: in floats, or in 8-bit
+/// What a plan is compiled for. A [`Target`] alone leaves the rest as it usually is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The processor.
+    pub target: Target,
+    /// Whether weights of dense layers in floats are stored as f16: half the bytes, rounded to 11
+    /// bits, computed with in f32.
+    pub weights_f16: bool,
+}
+
+impl From<Target> for Settings {
+    fn from(target: Target) -> Settings {
+        Settings { target, weights_f16: false }
+    }
+}
+
+/// Compiles `graph`. The plan reads the picture channels last: in floats, or in 8-bit
 /// numbers where the network begins by quantising it. `source_sha256` says which network it was made from.
 ///
 /// # Errors
 /// [`Status::Unsupported`](crate::status::Status::Unsupported) with the name of a node that no
-/// step can do; [`Status::LimitExceeded`](crate::status::Status::LimitExceeded) if a number
+/// step can do, or whose weights are beyond f16; [`Status::LimitExceeded`](crate::status::Status::LimitExceeded) if a number
 /// outgrows its field.
-pub fn compile(mut graph: Graph, target: Target, source_sha256: [u8; 32]) -> Result<Compiled> {
+pub fn compile(
+    mut graph: Graph,
+    settings: impl Into<Settings>,
+    source_sha256: [u8; 32],
+) -> Result<Compiled> {
     fuse::fuse(&mut graph);
     parts::take_apart(&mut graph);
     quantized::quantize(&mut graph);
     transposed::expand(&mut graph);
-    emit::emit(&graph, target, source_sha256)
+    emit::emit(&graph, settings.into(), source_sha256)
 }

@@ -3,8 +3,8 @@
 use crate::backbone::plan::PlanBackbone;
 use crate::backbone::tract::{Options, lower};
 use crate::bundle::{Bundle, with_plan};
-use crate::compile::compile;
-use crate::plan::{Plan, Target};
+use crate::compile::{Settings, compile};
+use crate::plan::Plan;
 use crate::spec::Precision;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -25,12 +25,15 @@ pub struct CompiledBundle {
     pub bound_bytes: u64,
 }
 
-/// Compiles the network of a bundle for `target`. Equal bundles give equal bytes.
+/// Compiles the network of a bundle. Equal bundles give equal bytes.
 ///
 /// # Errors
 /// Naming the node that no step of a plan can do; for a bundle without an ONNX network; for one
 /// that wants the activations of a quantised network in floats.
-pub fn compile_bundle(bundle: &Bundle<'_>, target: Target) -> Result<CompiledBundle> {
+pub fn compile_bundle(
+    bundle: &Bundle<'_>,
+    settings: impl Into<Settings>,
+) -> Result<CompiledBundle> {
     let manifest = bundle.manifest();
     let Some(onnx) = bundle.onnx() else { bail!("the bundle holds no ONNX network") };
     if manifest.precision == Precision::FloatActivations {
@@ -49,7 +52,7 @@ pub fn compile_bundle(bundle: &Bundle<'_>, target: Target) -> Result<CompiledBun
         threads: 1,
     };
     let graph = lower(onnx, &options)?;
-    let compiled = compile(graph, target, Sha256::digest(onnx).into())?;
+    let compiled = compile(graph, settings, Sha256::digest(onnx).into())?;
     let plan = Plan::new(&compiled.bytes).context("the finished plan is not taken")?;
     let input = PlanBackbone::input_of(&plan)?;
     Ok(CompiledBundle {

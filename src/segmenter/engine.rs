@@ -15,6 +15,18 @@ use crate::backbone::{
     tract::{Options, TractBackbone},
 };
 
+/// How far a network goes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Advance {
+    /// So many pieces of about equal work. Rows by themselves are slower than whole layers: weights
+    /// are read again for each piece.
+    Pieces(u32),
+    /// One step of the plan, a layer.
+    Step,
+    /// All that is left.
+    ToTheEnd,
+}
+
 // Large variants: there is no heap to put them on.
 #[allow(clippy::large_enum_variant)]
 pub(super) enum Engine<'a> {
@@ -45,15 +57,15 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Carries the network on by at most `pieces` pieces; `true` when its output is there. Only
-    /// plans come in pieces.
-    pub(super) fn run_pieces(&mut self, pieces: u32) -> Result<bool> {
-        match self {
-            Engine::External => Ok(true),
-            Engine::Plan(engine) if pieces == u32::MAX => engine.run().map(|()| true),
-            Engine::Plan(engine) => engine.run_pieces(pieces as usize),
+    /// Carries the network on; `true` when its output is there. Only plans can be divided.
+    pub(super) fn advance(&mut self, by: Advance) -> Result<bool> {
+        match (self, by) {
+            (Engine::External, _) => Ok(true),
+            (Engine::Plan(engine), Advance::ToTheEnd) => engine.run().map(|()| true),
+            (Engine::Plan(engine), Advance::Step) => engine.run_steps(1),
+            (Engine::Plan(engine), Advance::Pieces(pieces)) => engine.run_pieces(pieces as usize),
             #[cfg(feature = "tract")]
-            Engine::Tract(engine) => engine.run().map(|()| true),
+            (Engine::Tract(engine), _) => engine.run().map(|()| true),
         }
     }
 

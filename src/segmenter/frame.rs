@@ -1,6 +1,7 @@
 //! A frame in pieces: no call does more than the caller allows.
 
 use super::Segmenter;
+use super::engine::Advance;
 use super::shapes::Logits;
 use crate::head::{Output, Placements, Progress};
 use crate::image::{Geometry, Image};
@@ -177,22 +178,29 @@ impl<'a> Segmenter<'a> {
         let mut left = pieces;
         while left > 0 {
             let in_network = self.work.stage == Stage::Network;
-            let at_once = if in_network { self.network_pieces(left) } else { 1 };
-            let done = self.check_time().and_then(|()| self.piece(frame, output, at_once));
+            let advance = if in_network { self.advance(left) } else { Advance::Pieces(1) };
+            let done = self.check_time().and_then(|()| self.piece(frame, output, advance));
             if !matches!(done, Ok(false)) {
                 self.work.stage = Stage::Idle;
                 return done;
             }
             // Without a limit the count never ends.
-            left = if pieces == u32::MAX { left } else { left.saturating_sub(at_once) };
+            if let Advance::Pieces(done) = advance {
+                left = if pieces == u32::MAX { left } else { left.saturating_sub(done) };
+            }
         }
         Ok(false)
     }
 
-    /// Pieces of the network to be done without a look at the clock and the flag.
-    fn network_pieces(&self, left: u32) -> u32 {
+    /// How far the network goes without a look at the clock and the flag.
+    fn advance(&self, left: u32) -> Advance {
         let is_watched = self.cancel.is_some() || self.work.deadline_ns.is_some();
-        if is_watched { 1 } else { left }
+        match (left, is_watched) {
+            (u32::MAX, true) => Advance::Step,
+            (u32::MAX, false) => Advance::ToTheEnd,
+            (_, true) => Advance::Pieces(1),
+            (left, false) => Advance::Pieces(left),
+        }
     }
 
     fn check_time(&self) -> Result<()> {
@@ -210,7 +218,12 @@ impl<'a> Segmenter<'a> {
         Ok(())
     }
 
-    fn piece(&mut self, frame: &Frame<'_>, output: &mut Output<'_>, at_once: u32) -> Result<bool> {
+    fn piece(
+        &mut self,
+        frame: &Frame<'_>,
+        output: &mut Output<'_>,
+        advance: Advance,
+    ) -> Result<bool> {
         let Some(geometry) = self.work.geometry.filter(|_| self.is_working()) else {
             return Err(Status::InvalidState.about("no frame has begun"));
         };
@@ -224,7 +237,7 @@ impl<'a> Segmenter<'a> {
         let done = match stage {
             Stage::Idle => false,
             Stage::Fetch => self.fetch(frame)?,
-            Stage::Network => self.run_network(at_once)?,
+            Stage::Network => self.run_network(advance)?,
             Stage::Decode => self.decode(frame, &geometry, output)?,
             Stage::Shapes => self.find_shapes(frame)?,
         };
@@ -253,8 +266,8 @@ impl<'a> Segmenter<'a> {
         Ok(false)
     }
 
-    fn run_network(&mut self, pieces: u32) -> Result<bool> {
-        if self.engine.run_pieces(pieces)? {
+    fn run_network(&mut self, advance: Advance) -> Result<bool> {
+        if self.engine.advance(advance)? {
             self.work.stage = Stage::Decode;
         }
         Ok(false)

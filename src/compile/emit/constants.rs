@@ -40,6 +40,11 @@ impl Constants {
         self.add(&bytes)
     }
 
+    pub(super) fn add_u16(&mut self, values: &[u16]) -> Constant {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.add(&bytes)
+    }
+
     pub(super) fn add_i8(&mut self, values: &[i8]) -> Constant {
         let bytes: Vec<u8> = values.iter().map(|&value| value as u8).collect();
         self.add(&bytes)

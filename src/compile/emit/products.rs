@@ -3,13 +3,14 @@
 use super::super::graph::{self, Convolution, MatrixProduct, Node, Quantization, Strides};
 use super::super::weights::integers_of;
 use super::{Emitter, unsupported};
-use crate::math::network::conv_f32::{pack_conv_f32, packed_conv_len};
+use crate::math::network::conv_f32::{pack_conv_f16, pack_conv_f32, packed_conv_len};
 use crate::math::network::conv_shape::{
     ConvShape, pack_conv_i8, packed_conv_i8_len, tap_sums_i8, tap_sums_len,
 };
 use crate::math::network::depthwise_u8::{pack_depthwise_i8, packed_depthwise_len};
 use crate::plan::{Activation, Constant, MatrixStrides, NO_TENSOR, Operation, TensorIndex, Window};
 use crate::status::{Result, Status};
+use half::f16;
 use std::vec;
 use std::vec::Vec;
 
@@ -279,17 +280,14 @@ impl Emitter<'_> {
         let groups = convolution.groups;
         let taps = kernel[0] * kernel[1];
         let channels = convolution.input[2] / groups;
-        let mut packed = vec![0.0; packed_conv_len(convolution.output[2], channels, taps, groups)];
         let weights = taps_last(&convolution.weights, taps, channels);
-        if !pack_conv_f32(&weights, convolution.output[2], channels, taps, groups, &mut packed) {
-            return Err(unsupported("sides of a convolution"));
-        }
-        let weights = self.constants.add_f32(&packed);
+        let weights = self.float_weights(&weights, [convolution.output[2], channels, taps, groups]);
+        let weights = weights?;
         let constants = [weights, bias, Constant::default(), Constant::default(), slopes];
         let operation = Operation::Convolution {
             window,
             groups: groups as u32,
-            weights_f16: false,
+            weights_f16: self.settings.weights_f16,
             activation,
             low: 0,
             high: 255,
@@ -299,6 +297,24 @@ impl Emitter<'_> {
             depth_align: QUAD_DEPTH,
         };
         self.step(operation, inputs, output, &constants, macs)
+    }
+
+    /// Packs weights of a dense layer: output channels, channels and taps of each, groups.
+    fn float_weights(&mut self, weights: &[f32], sides: [usize; 4]) -> Result<Constant> {
+        let [channels_out, channels, taps, groups] = sides;
+        let len = packed_conv_len(channels_out, channels, taps, groups);
+        let misfit = unsupported("sides of a convolution");
+        if !self.settings.weights_f16 {
+            let mut packed = vec![0.0; len];
+            let fits = pack_conv_f32(weights, channels_out, channels, taps, groups, &mut packed);
+            return fits.then(|| self.constants.add_f32(&packed)).ok_or(misfit);
+        }
+        if weights.iter().any(|weight| weight.abs() > f16::MAX.to_f32()) {
+            return Err(unsupported("weights beyond f16"));
+        }
+        let mut packed = vec![0; len];
+        let fits = pack_conv_f16(weights, channels_out, channels, taps, groups, &mut packed);
+        fits.then(|| self.constants.add_u16(&packed)).ok_or(misfit)
     }
 
     fn float_depthwise(&mut self, convolution: &Convolution, kernel: [usize; 2]) -> Constant {

@@ -168,7 +168,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         model: bundle.model_name().to_string(),
-        bundle_bytes: file.bytes.len(),
+        bundle_bytes: file.bytes().len(),
         image: args.image.as_ref().map_or("synthetic".into(), |path| path.display().to_string()),
         width: picture.width(),
         height: picture.height(),

@@ -198,7 +198,7 @@ impl Description {
         let manifest = bundle.manifest();
         Description {
             path: file.path.display().to_string(),
-            bytes: file.bytes.len(),
+            bytes: file.bytes().len(),
             sha256: hex(&bundle.sha256()),
             intact: sections.iter().all(|section| section.intact),
             name: bundle.model_name().to_string(),

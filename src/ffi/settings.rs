@@ -191,8 +191,8 @@ pub unsafe extern "C" fn zsseg_set_clock(
 
 /// Gives every frame at most `deadline_us` microseconds from its beginning; 0 for no deadline. The
 /// call that works on a frame when they are over returns ZSSEG_E_DEADLINE_EXCEEDED after its
-/// present piece (the network runs in one piece), and the frame is given up; its output has no
-/// meaning then. ZSSEG_E_INVALID_STATE without a clock.
+/// present piece (in zsseg_segment(): layer; an ONNX network runs in one piece), and the frame is
+/// given up; its output has no meaning then. ZSSEG_E_INVALID_STATE without a clock.
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it.

@@ -36,12 +36,13 @@ pub unsafe extern "C" fn zsseg_begin(
 
 /// Carries the frame on by at most `pieces` pieces, at least 1; `*done` becomes 1 when the mask is
 /// complete, else 0. A piece is a row of the network's input, of its output or of the frame, 32
-/// columns of an affinity matrix, one step of an eigenvalue search, a fusion, or the network as a
-/// whole. However a frame is divided, the mask is the same; before the end what is in the output
-/// has no meaning. ZSSEG_E_INVALID_STATE when no frame is at work; ZSSEG_E_CANCELLED,
-/// ZSSEG_E_DEADLINE_EXCEEDED; ZSSEG_E_MODEL_SHAPE for features of another shape than the bundle's
-/// or the limits'. After an error the frame is given up, but for ZSSEG_E_INVALID_ARGUMENT when
-/// `pieces` is 0 and ZSSEG_E_NULL_POINTER.
+/// columns of an affinity matrix, one step of an eigenvalue search, a fusion, some rows of a layer
+/// of a compiled network, or an ONNX network as a whole. Small pieces of a network are slower: its
+/// weights are read for each; UINT32_MAX pieces go layer by layer. However a frame is divided, the
+/// mask is the same; before the end what is in the output has no meaning. ZSSEG_E_INVALID_STATE
+/// when no frame is at work; ZSSEG_E_CANCELLED, ZSSEG_E_DEADLINE_EXCEEDED; ZSSEG_E_MODEL_SHAPE for
+/// features of another shape than the bundle's or the limits'. After an error the frame is given
+/// up, but for ZSSEG_E_INVALID_ARGUMENT when `pieces` is 0 and ZSSEG_E_NULL_POINTER.
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it; `done` is NULL or valid.
@@ -69,11 +70,11 @@ pub unsafe extern "C" fn zsseg_step(
     unsafe { with_handle(handle, call) }
 }
 
-/// Stops the frame at work. May be called from any thread and from an interrupt, also while another
-/// thread works on the handle: that call, or else the next zsseg_step(), returns ZSSEG_E_CANCELLED
-/// after its present piece (the network runs in one piece), the frame is given up, and its output
-/// has no meaning. Without a frame at work nothing happens: each beginning of a frame forgets
-/// earlier calls.
+/// Stops the frame at work. May be called from any thread and from an interrupt, also while
+/// another thread works on the handle: that call, or else the next zsseg_step(), returns
+/// ZSSEG_E_CANCELLED after its present piece (in zsseg_segment(): layer; an ONNX network runs in
+/// one piece), the frame is given up, and its output has no meaning. Without a frame at work
+/// nothing happens: each beginning of a frame forgets earlier calls.
 ///
 /// # Safety
 /// `handle` came from zsseg_init(), and zsseg_close() is not called before this

@@ -59,7 +59,7 @@ fn of_onnx(model: &Path, config: &Path) -> Result<Network> {
 
 fn of_bundle(model: &Path, taps: Vec<TapSource>) -> Result<(Network, Vec<TapSource>)> {
     let file = ModelFile::read(Some(model))?;
-    let bundle = Bundle::open(&file.bytes).with_context(|| model.display().to_string())?;
+    let bundle = Bundle::open(file.bytes()).with_context(|| model.display().to_string())?;
     let Some(onnx) = bundle.onnx() else {
         let what = match bundle.plan() {
             Some(_) => "the network is compiled; give the ONNX file or the bundle it was made from",

@@ -23,9 +23,9 @@ check_masks() {
     return $status
 }
 
-# The C and the C++ example, built here.
+# The C and the C++ example, built here, on the compiled network and on the ONNX one.
 check_example_masks() {
-    local work status=0 name example
+    local work status=0 name example bundle
     work=$(mktemp -d)
     local link="target/release/libzsseg.a $(cat cmake/native-static-libs.txt) -Wl,-z,noexecstack"
     gcc -O2 -Iinclude bindings/c/examples/segment_image.c $link -o "$work/c" || status=1
@@ -34,9 +34,11 @@ check_example_masks() {
     for name in chelsea astronaut; do
         target/release/examples/convert_picture "tests/data/$name.png" "$work/$name.ppm"
         for example in c cpp; do
-            "$work/$example" models/voc11-lite0-zs.zsb "$work/$name.ppm" "$work/mask.pgm" >/dev/null &&
-                target/release/examples/compare_masks "$work/mask.pgm" "$references/$name.png" \
-                    0.99 || status=1
+            for bundle in models/voc11-lite0-zs.zsb models/voc11-lite0-zs-onnx.zsb; do
+                "$work/$example" "$bundle" "$work/$name.ppm" "$work/mask.pgm" >/dev/null &&
+                    target/release/examples/compare_masks "$work/mask.pgm" \
+                        "$references/$name.png" 0.99 || status=1
+            done
         done
     done
     rm -rf "$work"

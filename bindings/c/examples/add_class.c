@@ -270,10 +270,10 @@ static zsseg_status_t run(struct job *job)
     if (status == ZSSEG_OK) {
         printf("%s has label %u\n", job->name, (unsigned)job->label);
     }
-    if (status == ZSSEG_OK && job->info.backbone == ZSSEG_BACKBONE_ONNX) {
+    if (status == ZSSEG_OK && job->info.backbone != ZSSEG_BACKBONE_EXTERNAL) {
         status = segment_twice(job);
     }
-    if (status == ZSSEG_OK && job->info.backbone == ZSSEG_BACKBONE_ONNX) {
+    if (status == ZSSEG_OK && job->info.backbone != ZSSEG_BACKBONE_EXTERNAL) {
         print_pixels(job, job->name);
     }
     return status;
@@ -306,7 +306,7 @@ int main(int argc, char **argv)
     if (reason == NULL && run(&job) != ZSSEG_OK) {
         reason = job.error.text;
     }
-    if (reason == NULL && argc == 5 && job.info.backbone == ZSSEG_BACKBONE_ONNX) {
+    if (reason == NULL && argc == 5 && job.info.backbone != ZSSEG_BACKBONE_EXTERNAL) {
         reason = pgm_write(argv[4], job.labels, job.picture.width, job.picture.height);
     }
     if (reason != NULL) {

@@ -20,7 +20,7 @@ static zsseg_status_t print_model(const void *bundle, size_t bytes, uint32_t *cl
         printf("model    %s\n", info.model_name);
         printf("licence  %s\n", info.license);
         printf("network  %s, input %ux%u\n",
-               info.backbone == ZSSEG_BACKBONE_ONNX ? "inside" : "outside (features come in)",
+               info.backbone != ZSSEG_BACKBONE_EXTERNAL ? "inside" : "outside (features come in)",
                (unsigned)info.input_width, (unsigned)info.input_height);
         printf("words    %u\n", (unsigned)info.word_count);
         *classes = info.class_count;

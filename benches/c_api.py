@@ -16,6 +16,14 @@ def library() -> ctypes.CDLL:
     return ctypes.CDLL(str(RELEASE / "libzsseg.so"))
 
 
+def aligned(size: int, contents: bytes = b"") -> tuple[ctypes.Array, ctypes.c_void_p]:
+    """Memory, and the address in it of `size` bytes at a multiple of 64."""
+    memory = ctypes.create_string_buffer(size + 64)
+    start = -(-ctypes.addressof(memory) // 64) * 64
+    ctypes.memmove(start, contents, len(contents))
+    return memory, ctypes.c_void_p(start)
+
+
 class Image(ctypes.Structure):
     """zsseg_image_t."""
 
@@ -65,18 +73,17 @@ class Segmenter:
 
     def __init__(self, bundle: bytes, width: int, height: int):
         self.library = library()
-        self.bundle = bundle
+        size = ctypes.c_size_t(len(bundle))
+        self.memory, bundle = aligned(len(bundle), bundle)
         limits = (ctypes.c_uint32 * 4)(16, width, height, 1)
         need = ctypes.c_size_t()
-        size = ctypes.c_size_t(len(bundle))
         self.check(self.library.zsseg_arena_size(bundle, size, limits, ctypes.byref(need), None))
         self.arena_bytes = need.value
-        self.arena = ctypes.create_string_buffer(need.value + 64)
-        start = -(-ctypes.addressof(self.arena) // 64) * 64
+        self.arena, start = aligned(need.value)
         self.handle = ctypes.c_void_p()
         self.check(
             self.library.zsseg_init(
-                bundle, size, limits, ctypes.c_void_p(start), need, ctypes.byref(self.handle), None
+                bundle, size, limits, start, need, ctypes.byref(self.handle), None
             )
         )
         self.labels = np.zeros((height, width), np.uint8)

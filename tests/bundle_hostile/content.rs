@@ -102,7 +102,7 @@ fn unknown_codes_are_refused() {
         (476, 3, "weight type code"),
         (488, 2, "align_corners flag"),
         (504, 2, "layout code of the output"),
-        (508, 2, "backbone code"),
+        (508, 3, "backbone code"),
         (512, 2, "precision code"),
     ] {
         for code in [first_unknown, 255, 256, 0x8000_0000, u32::MAX] {

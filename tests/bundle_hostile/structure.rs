@@ -226,7 +226,7 @@ fn hostile_entries_are_refused() {
         expect_edit(BundleFormat, flags, |bytes| put(bytes, entry(2) + at, &le(value)));
     }
     expect_edit(BundleFormat, "kind of a section", |bytes| put(bytes, entry(2), &le(0)));
-    for kind in [15, 1000, u32::MAX] {
+    for kind in [16, 1000, u32::MAX] {
         let what = "unknown section that may not be skipped";
         expect_edit(Unsupported, what, |bytes| put(bytes, entry(2), &le(kind)));
     }

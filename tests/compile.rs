@@ -164,18 +164,7 @@ fn the_shipped_network_gives_the_tract_engine_s_integers() {
     let bytes = fs::read(path).unwrap();
     let bundle = Bundle::parse(&bytes).unwrap();
     let manifest = bundle.manifest();
-    let options = Options {
-        input: manifest.input,
-        input_name: manifest.input_name,
-        output_name: manifest.output_name,
-        channels: manifest.head.channels,
-        grid_height: manifest.grid_height,
-        grid_width: manifest.grid_width,
-        output_layout: manifest.output_layout,
-        second: None,
-        precision: Precision::AsModel,
-        threads: 1,
-    };
+    let options = Options::of_bundle(&bundle, 1);
     let onnx = bundle.onnx().unwrap();
     let plan = plan_of(onnx, &options);
     let pixels = (manifest.input.width * manifest.input.height) as usize;

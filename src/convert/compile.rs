@@ -34,23 +34,11 @@ pub fn compile_bundle(
     bundle: &Bundle<'_>,
     settings: impl Into<Settings>,
 ) -> Result<CompiledBundle> {
-    let manifest = bundle.manifest();
     let Some(onnx) = bundle.onnx() else { bail!("the bundle holds no ONNX network") };
-    if manifest.precision == Precision::FloatActivations {
+    if bundle.precision() == Precision::FloatActivations {
         bail!("plans round activations as the network says; this bundle leaves them floats");
     }
-    let options = Options {
-        input: manifest.input,
-        input_name: manifest.input_name,
-        output_name: manifest.output_name,
-        channels: manifest.head.channels,
-        grid_height: manifest.grid_height,
-        grid_width: manifest.grid_width,
-        output_layout: manifest.output_layout,
-        second: bundle.second_output(),
-        precision: manifest.precision,
-        threads: 1,
-    };
+    let options = Options::of_bundle(bundle, 1);
     let graph = lower(onnx, &options)?;
     let compiled = compile(graph, settings, Sha256::digest(onnx).into())?;
     let plan = Plan::new(&compiled.bytes).context("the finished plan is not taken")?;

@@ -113,22 +113,10 @@ impl<'a> Engine<'a> {
         if let Some(engine) = plan {
             return Ok(Engine::Plan(engine));
         }
-        let manifest = bundle.manifest();
-        let (BackboneKind::Onnx, Some(onnx)) = (manifest.backbone, bundle.onnx()) else {
+        let (BackboneKind::Onnx, Some(onnx)) = (bundle.backbone(), bundle.onnx()) else {
             return Ok(Engine::External);
         };
-        let options = Options {
-            input: manifest.input,
-            input_name: manifest.input_name,
-            output_name: manifest.output_name,
-            channels: manifest.head.channels,
-            grid_height: manifest.grid_height,
-            grid_width: manifest.grid_width,
-            output_layout: manifest.output_layout,
-            second: bundle.second_output(),
-            precision: manifest.precision,
-            threads: limits.threads,
-        };
+        let options = Options::of_bundle(bundle, limits.threads);
         let engine = TractBackbone::load(onnx, &options)?;
         Ok(Engine::Tract(std::boxed::Box::new(engine)))
     }

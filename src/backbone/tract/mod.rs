@@ -43,6 +43,7 @@ pub use taps::TractTaps;
 pub use append::{BlockWeights, DecoderLayers, FEATURES, LayerWeights, append_features};
 
 use super::{Backbone, Coverage};
+use crate::bundle::Bundle;
 use crate::image::Target;
 use crate::map::{Layout, Map};
 use crate::spec::{Input, Precision, SecondOutput};
@@ -78,6 +79,25 @@ pub struct Options<'a> {
     pub precision: Precision,
     /// Threads to run on: 1 to [`crate::limits::MAX_THREADS`].
     pub threads: u32,
+}
+
+impl<'a> Options<'a> {
+    /// What a bundle says of its network.
+    pub fn of_bundle(bundle: &Bundle<'a>, threads: u32) -> Options<'a> {
+        let manifest = bundle.manifest();
+        Options {
+            input: manifest.input,
+            input_name: manifest.input_name,
+            output_name: manifest.output_name,
+            channels: manifest.head.channels,
+            grid_height: manifest.grid_height,
+            grid_width: manifest.grid_width,
+            output_layout: manifest.output_layout,
+            second: bundle.second_output(),
+            precision: manifest.precision,
+            threads,
+        }
+    }
 }
 
 /// An ONNX network, ready to run.

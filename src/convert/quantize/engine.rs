@@ -155,7 +155,7 @@ impl<'a> Engine<'a> {
         take: &mut TakeOutput<'_>,
     ) -> Result<&'static str> {
         let graph = lower(onnx, &self.options());
-        let compiled = graph.and_then(|graph| compile(graph, plan::Target::X86_64, [0; 32]));
+        let compiled = graph.and_then(|graph| compile(graph, plan::Target::host(), [0; 32]));
         match compiled {
             Ok(compiled) => self.plan_outputs(&compiled.bytes, samples, take).map(|()| "plan"),
             Err(_) => self.tract_outputs(onnx, samples, take).map(|()| "tract"),

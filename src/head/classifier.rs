@@ -14,6 +14,9 @@ use crate::status::Result;
 /// Most classes with 8-bit weights in one call of the kernel.
 const MAX_RUN: usize = 128;
 
+/// Cells that are transposed at a time: a line of the cache.
+const TRANSPOSED: usize = 16;
+
 /// Makes rows of logits.
 ///
 /// A row of features is packed once, channel after channel: in the network's own planes the same
@@ -210,13 +213,29 @@ fn pack_row(
             }
         }
         Layout::Hwc => {
-            for (x, cell) in pieces(map.pixel_row(y), map.channels()).enumerate() {
-                for (row, channel) in pieces_mut(rows, stride).zip(channels.clone()) {
-                    if let (Some(place), Some(&value)) = (row.get_mut(x), cell.get(channel)) {
-                        *place = value;
-                    }
-                }
+            let blocks = map.pixel_row(y).chunks(map.channels().saturating_mul(TRANSPOSED).max(1));
+            for (block, cells) in blocks.enumerate() {
+                let column = block * TRANSPOSED;
+                transpose(cells, map.channels(), channels.clone(), column, rows, stride);
             }
         }
+    }
+}
+
+/// Copies up to `TRANSPOSED` cells into places `column..` of the rows: a line of the cache of every
+/// row at a time, since the lines of all rows together do not fit into the first-level cache.
+fn transpose(
+    cells: &[f32],
+    cell_len: usize,
+    channels: impl Iterator<Item = usize>,
+    column: usize,
+    rows: &mut [f32],
+    stride: usize,
+) {
+    let mut pixels = pieces(cells, cell_len);
+    let pixels: [&[f32]; TRANSPOSED] = core::array::from_fn(|_| pixels.next().unwrap_or_default());
+    for (row, channel) in pieces_mut(rows, stride).zip(channels) {
+        let values = pixels.map(|pixel| pixel.get(channel).copied().unwrap_or_default());
+        copy(row.get_mut(column..).unwrap_or_default(), &values);
     }
 }

@@ -52,9 +52,13 @@ pub trait Lanes: Copy {
     fn store_points(four: [Self; 4], points: &mut [u8]);
 }
 
+/// Lanes of [`Portable`]: a register of the narrowest vectors there are, and few enough that plain
+/// registers hold some values where there are none.
+const WIDTH: usize = 4;
+
 /// The portable implementation, and the reference that the others are tested against.
 #[derive(Clone, Copy)]
-pub struct Portable([f32; 8]);
+pub struct Portable([f32; WIDTH]);
 
 impl Portable {
     #[inline(always)]
@@ -68,13 +72,13 @@ impl Portable {
 }
 
 impl Lanes for Portable {
-    const COUNT: usize = 8;
-    type Mask = [bool; 8];
-    type Picks = [u32; 8];
+    const COUNT: usize = WIDTH;
+    type Mask = [bool; WIDTH];
+    type Picks = [u32; WIDTH];
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
-        Portable([value; 8])
+        Portable([value; WIDTH])
     }
 
     #[inline(always)]
@@ -120,8 +124,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn greater(self, other: Self) -> [bool; 8] {
-        let mut mask = [false; 8];
+    fn greater(self, other: Self) -> [bool; WIDTH] {
+        let mut mask = [false; WIDTH];
         for ((truth, left), right) in mask.iter_mut().zip(self.0).zip(other.0) {
             *truth = left > right;
         }
@@ -129,12 +133,12 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn bits(mask: [bool; 8]) -> u32 {
+    fn bits(mask: [bool; WIDTH]) -> u32 {
         mask.iter().rev().fold(0, |bits, &truth| bits << 1 | u32::from(truth))
     }
 
     #[inline(always)]
-    fn select(mask: [bool; 8], yes: Self, no: Self) -> Self {
+    fn select(mask: [bool; WIDTH], yes: Self, no: Self) -> Self {
         let mut out = no.0;
         for ((value, truth), yes) in out.iter_mut().zip(mask).zip(yes.0) {
             *value = if truth { yes } else { *value };
@@ -143,17 +147,17 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn picks(columns: &[u32], base: u32) -> [u32; 8] {
-        let mut picks = [0; 8];
+    fn picks(columns: &[u32], base: u32) -> [u32; WIDTH] {
+        let mut picks = [0; WIDTH];
         for (pick, &column) in picks.iter_mut().zip(columns) {
-            *pick = column.wrapping_sub(base) % 8;
+            *pick = column.wrapping_sub(base) % WIDTH as u32;
         }
         picks
     }
 
     #[inline(always)]
-    fn pick(self, picks: [u32; 8]) -> Self {
-        let mut out = [0.0; 8];
+    fn pick(self, picks: [u32; WIDTH]) -> Self {
+        let mut out = [0.0; WIDTH];
         for (value, pick) in out.iter_mut().zip(picks) {
             *value = self.0.get(pick as usize).copied().unwrap_or_default();
         }
@@ -171,7 +175,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     fn store_points([a, b, c, d]: [Self; 4], points: &mut [u8]) {
-        let Some(points) = points.first_chunk_mut::<32>() else { return };
+        let Some(points) = points.first_chunk_mut::<{ 4 * WIDTH }>() else { return };
         let lanes = a.0.into_iter().zip(b.0).zip(c.0.into_iter().zip(d.0));
         for (place, ((a, b), (c, d))) in points.as_chunks_mut().0.iter_mut().zip(lanes) {
             *place = [a, b, c, d].map(point);
@@ -215,7 +219,7 @@ mod tests {
     fn exp_is_close_to_the_libm_one() {
         for step in 0..8_700 {
             let x = -(step as f32) * 0.01;
-            let mut out = [0.0f32; 8];
+            let mut out = [0.0f32; WIDTH];
             exp_nonpositive(Portable::splat(x)).store(&mut out);
             let exact = libm::exp(f64::from(x));
             let error = (f64::from(out[0]) - exact).abs() / exact;
@@ -225,11 +229,11 @@ mod tests {
 
     #[test]
     fn short_slices_load_as_zeros_and_are_not_written() {
-        let mut out = [5.0; 8];
-        Portable::load(&[1.0; 7]).store(&mut out);
-        assert_eq!(out, [0.0; 8]);
-        let mut short = [5.0; 7];
+        let mut out = [5.0; WIDTH];
+        Portable::load(&[1.0; WIDTH - 1]).store(&mut out);
+        assert_eq!(out, [0.0; WIDTH]);
+        let mut short = [5.0; WIDTH - 1];
         Portable::splat(1.0).store(&mut short);
-        assert_eq!(short, [5.0; 7]);
+        assert_eq!(short, [5.0; WIDTH - 1]);
     }
 }

@@ -4,7 +4,7 @@
 //! products are whole numbers, so every order of summation and every processor gives the same
 //! bits; the few float operations around them are done in one fixed order.
 
-use super::pieces::{piece, piece_mut};
+use super::pieces::{piece, piece_mut, pieces};
 use super::quantized::{QUAD, Quad, QuantizedRow, STRIP, TILE, ZERO_POINT, points_len};
 
 /// Classes that are summed together.
@@ -81,14 +81,11 @@ pub fn linear_i8<S: Sums>(
         };
         rest = others;
         let tile = Tile { points, scales, start: index * TILE * STRIP };
-        match (strips, S::WIDE) {
-            (4, true) => tile.linear::<S, 4, 4>(classes, out, stride),
-            (4, false) => tile.linear::<S, 4, 1>(classes, out, stride),
-            (3, true) => tile.linear::<S, 3, 3>(classes, out, stride),
-            (3, false) => tile.linear::<S, 3, 1>(classes, out, stride),
-            (2, true) => tile.linear::<S, 2, 2>(classes, out, stride),
-            (2, false) => tile.linear::<S, 2, 1>(classes, out, stride),
-            _ => tile.linear::<S, 1, 1>(classes, out, stride),
+        match (S::WIDE, strips) {
+            (true, 4) => tile.linear::<S, 4>(strips, classes, out, stride),
+            (true, 3) => tile.linear::<S, 3>(strips, classes, out, stride),
+            (true, 2) => tile.linear::<S, 2>(strips, classes, out, stride),
+            _ => tile.linear::<S, 1>(strips, classes, out, stride),
         }
     }
 }
@@ -103,14 +100,15 @@ struct Tile<'a> {
 impl Tile<'_> {
     /// All classes, `BLOCK` classes times `AT_ONCE` strips at a time.
     #[inline(always)]
-    fn linear<S: Sums, const STRIPS: usize, const AT_ONCE: usize>(
+    fn linear<S: Sums, const AT_ONCE: usize>(
         &self,
+        strips: usize,
         classes: ClassRowsI8<'_>,
         out: &mut [f32],
         stride: usize,
     ) {
         let count = classes.scales.len();
-        let groups = self.points.as_chunks().0.as_chunks::<STRIPS>().0;
+        let groups = Groups { quads: self.points.as_chunks().0, strips };
         for first in (0..count).step_by(BLOCK) {
             // Where classes end, the last one is summed again and not written.
             let weights: [&[i8]; BLOCK] = core::array::from_fn(|class| {
@@ -118,7 +116,7 @@ impl Tile<'_> {
                 piece(classes.weights, class, classes.channels).unwrap_or_default()
             });
             let totals = classes.totals.get(first..).unwrap_or_default();
-            for from in (0..STRIPS).step_by(AT_ONCE) {
+            for from in (0..strips).step_by(AT_ONCE) {
                 let mut sums = [[S::splat(0); AT_ONCE]; BLOCK];
                 for (sums, total) in sums.iter_mut().zip(totals) {
                     *sums = [S::splat(total.wrapping_mul(-ZERO_POINT)); AT_ONCE];
@@ -153,40 +151,52 @@ impl Tile<'_> {
     }
 }
 
+/// The groups of four channels of a tile.
+#[derive(Clone, Copy)]
+struct Groups<'a> {
+    quads: &'a [Quad],
+    /// Quads of a group.
+    strips: usize,
+}
+
+impl<'a> Groups<'a> {
+    /// The groups from `first` on, each from strip `from` on.
+    #[inline(always)]
+    fn from(self, first: usize, from: usize) -> impl Iterator<Item = &'a [Quad]> {
+        let quads = self.quads.get(first.saturating_mul(self.strips)..).unwrap_or_default();
+        pieces(quads, self.strips).map(move |group| group.get(from..).unwrap_or_default())
+    }
+}
+
 /// Adds the products of all channels for `AT_ONCE` strips.
 #[inline(always)]
-fn add_all_products<S: Sums, const STRIPS: usize, const AT_ONCE: usize>(
+fn add_all_products<S: Sums, const AT_ONCE: usize>(
     sums: &mut [[S; AT_ONCE]; BLOCK],
-    groups: &[[Quad; STRIPS]],
+    groups: Groups<'_>,
     from: usize,
     weights: [&[i8]; BLOCK],
 ) {
     let whole = weights.map(|weights| weights.as_chunks::<QUAD>().0);
-    add_products(sums, groups, from, whole);
+    add_products(sums, groups.from(0, from), whole);
     let done = whole.first().map_or(0, |quads| quads.len());
-    let Some(group) = groups.get(done..).and_then(|groups| groups.first_chunk::<1>()) else {
-        return;
-    };
     let mut last = [[[0; QUAD]]; BLOCK];
     for (quad, weights) in last.as_flattened_mut().iter_mut().zip(weights) {
         let rest = weights.as_chunks::<QUAD>().1;
         quad.iter_mut().zip(rest).for_each(|(place, &weight)| *place = weight);
     }
     let [a, b, c, d] = &last;
-    add_products(sums, group, from, [a, b, c, d]);
+    add_products(sums, groups.from(done, from), [a, b, c, d]);
 }
 
 /// Adds the products of the groups of channels, as many as there are of both.
 #[inline(always)]
-fn add_products<S: Sums, const STRIPS: usize, const AT_ONCE: usize>(
+fn add_products<'a, S: Sums, const AT_ONCE: usize>(
     sums: &mut [[S; AT_ONCE]; BLOCK],
-    groups: &[[Quad; STRIPS]],
-    from: usize,
+    groups: impl Iterator<Item = &'a [Quad]>,
     [first, second, third, fourth]: [&[[i8; QUAD]]; BLOCK],
 ) {
     let weights = first.iter().zip(second).zip(third.iter().zip(fourth));
-    for (group, ((&a, &b), (&c, &d))) in groups.iter().zip(weights) {
-        let strips = group.get(from..).unwrap_or_default();
+    for (strips, ((&a, &b), (&c, &d))) in groups.zip(weights) {
         let mut points = [S::points(&[0; STRIP * QUAD]); AT_ONCE];
         for (points, quad) in points.iter_mut().zip(strips) {
             *points = S::points(quad);

@@ -2,6 +2,7 @@
 
 use super::kernels::FeatureRow;
 use super::lanes::Lanes;
+use super::pieces::pieces_mut;
 
 /// Neighbouring cells of a grid row that lie together in [`QuantizedRow::points`].
 pub const STRIP: usize = 16;
@@ -76,55 +77,64 @@ pub fn quantize<L: Lanes>(
             return;
         };
         rest = others;
-        match strips {
-            4 => quantize_tile::<L, 4>(features, channels, scratch, points, scales),
-            3 => quantize_tile::<L, 3>(features, channels, scratch, points, scales),
-            2 => quantize_tile::<L, 2>(features, channels, scratch, points, scales),
-            _ => quantize_tile::<L, 1>(features, channels, scratch, points, scales),
+        let mut tile = Tile { features, channels, points, scales, strips };
+        if strips == TILE {
+            tile.quantize::<L, TILE>(scratch, 0);
+            continue;
+        }
+        for from in 0..strips {
+            tile.quantize::<L, 1>(scratch, from);
         }
     }
 }
 
-/// One vector per half of a strip; vectors as wide as a strip use the first.
-type Halves<L> = [L; 2];
+/// Vectors of a strip; wider ones use the first of them.
+const PARTS: usize = 4;
 
-/// Quantises the first strips of a row.
-#[inline(always)]
-fn quantize_tile<L: Lanes, const STRIPS: usize>(
-    features: FeatureRow<'_>,
+/// Neighbouring strips of a row that lie together.
+struct Tile<'a> {
+    /// From the tile's first cell on.
+    features: FeatureRow<'a>,
     channels: usize,
-    scratch: &mut [f32],
-    points: &mut [u8],
-    scales: &mut [f32],
-) {
-    let cells = scratch.as_chunks_mut().0.as_chunks_mut::<STRIPS>().0;
-    let cells = cells.get_mut(..channels).unwrap_or_default();
-    let mut largest = [[L::splat(0.0); 2]; STRIPS];
-    for (channel, cells) in cells.iter_mut().enumerate() {
-        let from = channel.saturating_mul(features.stride);
-        let row = features.data.get(from..).unwrap_or_default();
-        if let Some(whole) = row.as_chunks().0.first_chunk() {
-            keep(whole, cells, &mut largest);
-            continue;
+    points: &'a mut [u8],
+    scales: &'a mut [f32],
+    strips: usize,
+}
+
+impl Tile<'_> {
+    /// Quantises `AT_ONCE` strips from strip `from` on.
+    #[inline(always)]
+    fn quantize<L: Lanes, const AT_ONCE: usize>(&mut self, scratch: &mut [f32], from: usize) {
+        let cells = scratch.as_chunks_mut().0.as_chunks_mut::<AT_ONCE>().0;
+        let cells = cells.get_mut(..self.channels).unwrap_or_default();
+        let mut largest = [[L::splat(0.0); PARTS]; AT_ONCE];
+        for (channel, cells) in cells.iter_mut().enumerate() {
+            let first = channel.saturating_mul(self.features.stride).saturating_add(from * STRIP);
+            let row = self.features.data.get(first..).unwrap_or_default();
+            if let Some(whole) = row.as_chunks().0.first_chunk() {
+                keep(whole, cells, &mut largest);
+                continue;
+            }
+            let mut part = [[0.0; STRIP]; AT_ONCE];
+            part.as_flattened_mut().iter_mut().zip(row).for_each(|(place, &x)| *place = x);
+            keep(&part, cells, &mut largest);
         }
-        let mut part = [[0.0; STRIP]; STRIPS];
-        part.as_flattened_mut().iter_mut().zip(row).for_each(|(place, &x)| *place = x);
-        keep(&part, cells, &mut largest);
-    }
-    let mut factors = [[0.0; STRIP]; STRIPS];
-    let places = factors.iter_mut().zip(scales.as_chunks_mut().0);
-    for ((factors, scales), largest) in places.zip(&largest) {
-        *factors = factors_of(largest, scales);
-    }
-    let (whole, rest) = cells.as_chunks::<QUAD>();
-    let mut groups = points.as_chunks_mut().0.as_chunks_mut::<STRIPS>().0.iter_mut();
-    for (four, group) in whole.iter().zip(&mut groups) {
-        write_points::<L, STRIPS>(four, &factors, group);
-    }
-    if let Some(group) = groups.next() {
-        let mut four = [[[0.0; STRIP]; STRIPS]; QUAD];
-        four.iter_mut().zip(rest).for_each(|(place, cells)| *place = *cells);
-        write_points::<L, STRIPS>(&four, &factors, group);
+        let mut factors = [[0.0; STRIP]; AT_ONCE];
+        let scales = self.scales.as_chunks_mut().0.get_mut(from..).unwrap_or_default();
+        for ((factors, scales), largest) in factors.iter_mut().zip(scales).zip(&largest) {
+            *factors = factors_of(largest, scales);
+        }
+        let (whole, rest) = cells.as_chunks::<QUAD>();
+        let mut groups = pieces_mut(self.points.as_chunks_mut().0, self.strips)
+            .map(|group| group.get_mut(from..).unwrap_or_default());
+        for (four, group) in whole.iter().zip(&mut groups) {
+            write_points::<L, AT_ONCE>(four, &factors, group);
+        }
+        if let Some(group) = groups.next() {
+            let mut four = [[[0.0; STRIP]; AT_ONCE]; QUAD];
+            four.iter_mut().zip(rest).for_each(|(place, cells)| *place = *cells);
+            write_points::<L, AT_ONCE>(&four, &factors, group);
+        }
     }
 }
 
@@ -133,11 +143,11 @@ fn quantize_tile<L: Lanes, const STRIPS: usize>(
 fn keep<L: Lanes, const STRIPS: usize>(
     from: &[[f32; STRIP]; STRIPS],
     to: &mut [[f32; STRIP]; STRIPS],
-    largest: &mut [Halves<L>; STRIPS],
+    largest: &mut [[L; PARTS]; STRIPS],
 ) {
     for ((from, to), largest) in from.iter().zip(to).zip(largest) {
-        let halves = from.chunks_exact(L::COUNT).zip(to.chunks_exact_mut(L::COUNT));
-        for ((from, to), most) in halves.zip(largest) {
+        let parts = from.chunks_exact(L::COUNT).zip(to.chunks_exact_mut(L::COUNT));
+        for ((from, to), most) in parts.zip(largest) {
             let x = L::load(from);
             *most = x.abs().max(*most);
             x.store(to);
@@ -147,9 +157,9 @@ fn keep<L: Lanes, const STRIPS: usize>(
 
 /// What to multiply the cells of a strip with; writes their scales.
 #[inline(always)]
-fn factors_of<L: Lanes>(largest: &Halves<L>, scales: &mut [f32; STRIP]) -> [f32; STRIP] {
-    for (half, scales) in largest.iter().zip(scales.chunks_exact_mut(L::COUNT)) {
-        half.store(scales);
+fn factors_of<L: Lanes>(largest: &[L; PARTS], scales: &mut [f32; STRIP]) -> [f32; STRIP] {
+    for (part, scales) in largest.iter().zip(scales.chunks_exact_mut(L::COUNT)) {
+        part.store(scales);
     }
     let mut factors = [0.0; STRIP];
     for (factor, scale) in factors.iter_mut().zip(scales) {
@@ -165,7 +175,7 @@ fn factors_of<L: Lanes>(largest: &Halves<L>, scales: &mut [f32; STRIP]) -> [f32;
 fn write_points<L: Lanes, const STRIPS: usize>(
     [first, second, third, fourth]: &[[[f32; STRIP]; STRIPS]; QUAD],
     factors: &[[f32; STRIP]; STRIPS],
-    group: &mut [Quad; STRIPS],
+    group: &mut [Quad],
 ) {
     let cells = first.iter().zip(second).zip(third.iter().zip(fourth));
     for ((((a, b), (c, d)), factors), quad) in cells.zip(factors).zip(group) {

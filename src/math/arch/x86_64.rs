@@ -344,8 +344,8 @@ macro_rules! entry_points {
                     unsafe { quantize(features, channels, scratch, row) }
                 },
                 linear_i8: |row, classes, out, stride| {
-                    // SAFETY: see above.
-                    unsafe { linear_i8(row, classes, out, stride) }
+                    // SAFETY: see above; AVX-512 comes with AVX2.
+                    unsafe { linear_i8_avx2(row, classes, out, stride) }
                 },
             };
 
@@ -418,22 +418,17 @@ macro_rules! entry_points {
             ) {
                 quantized::quantize::<$lanes>(features, channels, scratch, row);
             }
-
-            #[target_feature(enable = $feature)]
-            fn linear_i8(
-                row: QuantizedRow<'_>,
-                classes: ClassRowsI8<'_>,
-                out: &mut [f32],
-                stride: usize,
-            ) {
-                linear_i8::linear_i8::<Avx2Sums>(row, classes, out, stride);
-            }
         }
     };
 }
 
 entry_points!(avx2, Avx2, "avx2");
 entry_points!(avx512, Avx512, "avx512f");
+
+#[target_feature(enable = "avx2")]
+fn linear_i8_avx2(row: QuantizedRow<'_>, classes: ClassRowsI8<'_>, out: &mut [f32], stride: usize) {
+    linear_i8::linear_i8::<Avx2Sums>(row, classes, out, stride);
+}
 
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn linear_i8_vnni(row: QuantizedRow<'_>, classes: ClassRowsI8<'_>, out: &mut [f32], stride: usize) {

@@ -2,6 +2,7 @@
 
 use super::floats::{Floats, Portable};
 use super::functions_f32 as functions;
+use core::marker::PhantomData;
 
 /// What is applied to every value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -266,11 +267,11 @@ impl<'a> Activation<'a> {
         }
     }
 
-    /// Chooses once, so that the loops of `job` are compiled for every activation.
+    /// Runs the job with the activation's function; not at all where there is none.
     #[inline(always)]
-    pub fn dispatch<V: Floats>(self, job: impl Job<V>) {
+    fn dispatch<V: Floats>(self, job: impl Job<V>) {
         match self {
-            Activation::None => job.run(Identity),
+            Activation::None => {}
             Activation::HardSwish => job.run(HardSwish),
             Activation::Sigmoid => job.run(Sigmoid),
             Activation::Silu => job.run(Silu),
@@ -355,6 +356,16 @@ impl<'a> Epilogue<'a> {
         self.residual.is_none() && simple
     }
 
+    /// What is added to a row, if it is added after the activation or before it as asked.
+    fn extra(&self, row: usize, after_activation: bool) -> &'a [f32] {
+        match self.residual {
+            Some(residual) if residual.after_activation == after_activation => {
+                residual.data.get(row.saturating_mul(residual.stride)..).unwrap_or_default()
+            }
+            _ => &[],
+        }
+    }
+
     /// Whether nothing but the activation is applied.
     fn is_activation(&self) -> bool {
         self.scale == 1.0 && self.bias.is_empty() && self.residual.is_none()
@@ -377,37 +388,110 @@ pub struct Rows<'a> {
 /// Takes rows of sums through an epilogue. Places beyond the slice are left out.
 pub type FinishKernel = fn(&Epilogue<'_>, Rows<'_>);
 
+/// Values that are changed between two choices of the activation.
+const BLOCK: usize = 64;
+
 /// The kernel over vectors.
 #[inline(always)]
 pub fn finish<V: Floats>(epilogue: &Epilogue<'_>, rows: Rows<'_>) {
-    epilogue.activation.dispatch::<V>(Finish { epilogue, rows });
+    finish_rows::<V, ByBlock<V>>(epilogue, rows);
 }
 
-/// The portable kernel, once for all that call it. It chooses the activation anew for every vector:
-/// loops for each would take most of the code of a firmware.
+/// The portable kernel, once for all that call it.
 #[inline(never)]
 pub fn finish_portable(epilogue: &Epilogue<'_>, rows: Rows<'_>) {
-    Finish { epilogue, rows }.run(Chosen { activation: epilogue.activation });
+    finish_rows::<Portable, ByVector>(epilogue, rows);
 }
 
-/// An activation that is chosen for every vector.
-#[derive(Clone, Copy)]
-struct Chosen<'a> {
-    activation: Activation<'a>,
+#[inline(always)]
+fn finish_rows<V: Floats, B: ChangeBlock>(epilogue: &Epilogue<'_>, rows: Rows<'_>) {
+    let mut rest = rows.data;
+    for row in 0..rows.rows {
+        let columns = rows.columns.min(rest.len());
+        let Some((places, _)) = rest.split_at_mut_checked(columns) else { return };
+        if !epilogue.is_activation() {
+            add_before::<V>(epilogue, row, places);
+        }
+        // Block after block: a loop over the whole row for each activation would take ten times
+        // the code.
+        for (index, block) in places.chunks_mut(BLOCK).enumerate() {
+            B::change(epilogue.activation, block, index * BLOCK);
+        }
+        add_behind::<V>(epilogue, row, places);
+        rest = rest.get_mut(rows.stride..).unwrap_or_default();
+    }
 }
 
-impl Function<Portable> for Chosen<'_> {
+/// Scales the sums and adds what comes before the activation.
+#[inline(always)]
+fn add_before<V: Floats>(epilogue: &Epilogue<'_>, row: usize, places: &mut [f32]) {
+    let extra = epilogue.extra(row, false);
+    let scale = V::splat(epilogue.scale);
+    for (index, place) in places.chunks_mut(V::COUNT).enumerate() {
+        let first = index * V::COUNT;
+        let bias = V::load(epilogue.bias.get(first..).unwrap_or_default());
+        let extra = V::load(extra.get(first..).unwrap_or_default());
+        V::load(place).mul_add(scale, bias).add(extra).store(place);
+    }
+}
+
+/// Adds what comes behind the activation.
+#[inline(always)]
+fn add_behind<V: Floats>(epilogue: &Epilogue<'_>, row: usize, places: &mut [f32]) {
+    let extra = epilogue.extra(row, true);
+    for (place, extra) in places.chunks_mut(V::COUNT).zip(extra.chunks(V::COUNT)) {
+        V::load(place).add(V::load(extra)).store(place);
+    }
+}
+
+/// A trait for the reason that [`Function`] is one.
+trait ChangeBlock {
+    /// Replaces the values of a block, the first of which has this channel, by the activation's.
+    fn change(activation: Activation<'_>, block: &mut [f32], channel: usize);
+}
+
+/// Chooses the activation once for a block.
+struct ByBlock<V>(PhantomData<V>);
+
+impl<V: Floats> ChangeBlock for ByBlock<V> {
     #[inline(always)]
-    fn apply(self, x: Portable, channel: usize) -> Portable {
-        apply_portable(&self.activation, x, channel)
+    fn change(activation: Activation<'_>, block: &mut [f32], channel: usize) {
+        activation.dispatch::<V>(ApplyToBlock { block, channel });
+    }
+}
+
+struct ApplyToBlock<'a> {
+    block: &'a mut [f32],
+    channel: usize,
+}
+
+impl<V: Floats> Job<V> for ApplyToBlock<'_> {
+    #[inline(always)]
+    fn run(self, function: impl Function<V>) {
+        for (index, place) in self.block.chunks_mut(V::COUNT).enumerate() {
+            function.apply(V::load(place), self.channel + index * V::COUNT).store(place);
+        }
+    }
+}
+
+/// Chooses the activation for every vector, since compilers unroll portable loops.
+struct ByVector;
+
+impl ChangeBlock for ByVector {
+    #[inline(always)]
+    fn change(activation: Activation<'_>, block: &mut [f32], channel: usize) {
+        for (index, place) in block.chunks_mut(Portable::COUNT).enumerate() {
+            let value = Portable::load(place);
+            apply_portable(activation, value, channel + index * Portable::COUNT).store(place);
+        }
     }
 }
 
 #[inline(never)]
-fn apply_portable(activation: &Activation<'_>, x: Portable, channel: usize) -> Portable {
-    let mut result = x;
-    activation.dispatch(ApplyOnce { value: &mut result, channel });
-    result
+fn apply_portable(activation: Activation<'_>, x: Portable, channel: usize) -> Portable {
+    let mut value = x;
+    activation.dispatch(ApplyOnce { value: &mut value, channel });
+    value
 }
 
 /// Applies a function to one vector.
@@ -420,57 +504,5 @@ impl Job<Portable> for ApplyOnce<'_> {
     #[inline(always)]
     fn run(self, function: impl Function<Portable>) {
         *self.value = function.apply(*self.value, self.channel);
-    }
-}
-
-struct Finish<'a> {
-    epilogue: &'a Epilogue<'a>,
-    rows: Rows<'a>,
-}
-
-impl<V: Floats> Job<V> for Finish<'_> {
-    #[inline(always)]
-    fn run(self, function: impl Function<V>) {
-        let Finish { epilogue, rows } = self;
-        let only_activation = epilogue.is_activation();
-        let mut rest = rows.data;
-        for row in 0..rows.rows {
-            let columns = rows.columns.min(rest.len());
-            let Some((places, _)) = rest.split_at_mut_checked(columns) else { return };
-            if only_activation {
-                for (index, place) in places.chunks_mut(V::COUNT).enumerate() {
-                    function.apply(V::load(place), index * V::COUNT).store(place);
-                }
-            } else {
-                finish_row(epilogue, row, places, function);
-            }
-            rest = rest.get_mut(rows.stride..).unwrap_or_default();
-        }
-    }
-}
-
-#[inline(always)]
-fn finish_row<V: Floats>(
-    epilogue: &Epilogue<'_>,
-    row: usize,
-    places: &mut [f32],
-    function: impl Function<V>,
-) {
-    let scale = V::splat(epilogue.scale);
-    let (extra, after) = epilogue.residual.map_or((&[][..], false), |residual| {
-        let first = row.saturating_mul(residual.stride);
-        (residual.data.get(first..).unwrap_or_default(), residual.after_activation)
-    });
-    for (index, place) in places.chunks_mut(V::COUNT).enumerate() {
-        let first = index * V::COUNT;
-        let bias = V::load(epilogue.bias.get(first..).unwrap_or_default());
-        let value = V::load(place).mul_add(scale, bias);
-        let extra = V::load(extra.get(first..).unwrap_or_default());
-        let value = if after {
-            function.apply(value, first).add(extra)
-        } else {
-            function.apply(value.add(extra), first)
-        };
-        value.store(place);
     }
 }

@@ -179,32 +179,21 @@ fn value_by_value(
     }
 }
 
+/// The operands are told apart at every vector: a loop for each pair of them would take four times
+/// the code.
 #[inline(always)]
 fn row<V: Floats>(left: Option<&[f32]>, right: RightRow<'_>, out: &mut [f32], op: impl Operation) {
-    match (left, right) {
-        (Some(left), RightRow::Values(right)) => {
-            let lefts = left.chunks(V::COUNT).zip(right.chunks(V::COUNT));
-            for (place, (left, right)) in out.chunks_mut(V::COUNT).zip(lefts) {
-                op.apply(V::load(left), V::load(right)).store(place);
-            }
-        }
-        (Some(left), RightRow::Scalar(right)) => {
-            let right = V::splat(right);
-            for (place, left) in out.chunks_mut(V::COUNT).zip(left.chunks(V::COUNT)) {
-                op.apply(V::load(left), right).store(place);
-            }
-        }
-        (None, RightRow::Values(right)) => {
-            for (place, right) in out.chunks_mut(V::COUNT).zip(right.chunks(V::COUNT)) {
-                op.apply(V::load(place), V::load(right)).store(place);
-            }
-        }
-        (None, RightRow::Scalar(right)) => {
-            let right = V::splat(right);
-            for place in out.chunks_mut(V::COUNT) {
-                op.apply(V::load(place), right).store(place);
-            }
-        }
+    for (index, place) in out.chunks_mut(V::COUNT).enumerate() {
+        let from = index * V::COUNT;
+        let left = match left {
+            Some(left) => V::load(left.get(from..).unwrap_or_default()),
+            None => V::load(place),
+        };
+        let right = match right {
+            RightRow::Values(right) => V::load(right.get(from..).unwrap_or_default()),
+            RightRow::Scalar(right) => V::splat(right),
+        };
+        op.apply(left, right).store(place);
     }
 }
 

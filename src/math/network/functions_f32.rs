@@ -123,7 +123,7 @@ mod tests {
     use crate::math::network::floats::Portable;
 
     fn one(function: fn(Portable) -> Portable, x: f32) -> f64 {
-        let mut out = [0.0f32; 8];
+        let mut out = [0.0f32; 4];
         function(Portable::splat(x)).store(&mut out);
         f64::from(out[0])
     }

@@ -12,7 +12,7 @@ pub struct Cpu {
     pub fma_f16c: bool,
     /// AVX-VNNI: byte products in 256-bit vectors.
     pub avx_vnni: bool,
-    /// AVX-512 F.
+    /// AVX-512 F, with AVX2.
     pub avx512f: bool,
     /// AVX-512 VNNI.
     pub avx512_vnni: bool,
@@ -37,7 +37,7 @@ impl Cpu {
         let leaf = cpuid(7, 0);
         let second = if leaf.eax >= 1 { cpuid(7, 1).eax } else { 0 };
         let avx2 = vectors && has(leaf.ebx, &[5]);
-        let avx512f = wide && has(leaf.ebx, &[16]);
+        let avx512f = avx2 && wide && has(leaf.ebx, &[16]);
         Cpu {
             avx2,
             fma_f16c: vectors && has(basic.ecx, &[12, 29]),

@@ -4,7 +4,6 @@ use anyhow::{Error, anyhow};
 use core::any::Any;
 use core::fmt;
 use std::io::{ErrorKind, Write};
-use std::process::ExitCode;
 use std::string::String;
 
 const USAGE_EXIT_CODE: u8 = 2;
@@ -22,11 +21,8 @@ impl fmt::Display for Usage {
 impl core::error::Error for Usage {}
 
 /// The exit code that an error asks for.
-pub fn exit_code(error: &Error) -> ExitCode {
-    match error.is::<Usage>() {
-        true => ExitCode::from(USAGE_EXIT_CODE),
-        false => ExitCode::FAILURE,
-    }
+pub fn exit_code(error: &Error) -> u8 {
+    if error.is::<Usage>() { USAGE_EXIT_CODE } else { 1 }
 }
 
 /// Prints an error and its causes to standard error.

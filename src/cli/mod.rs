@@ -41,6 +41,7 @@ mod write;
 mod zero_shot;
 
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::format;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -85,21 +86,27 @@ enum Outcome {
 
 /// Runs the command with the arguments of the process.
 pub fn main() -> ExitCode {
+    ExitCode::from(run_from(std::env::args_os()))
+}
+
+/// The command with these arguments, the first of which is its own name; the exit code. For those
+/// that ship the command inside something else.
+pub fn run_from(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     failure::silence_panics();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Nothing is left to tell if even this cannot be written.
             let _ = error.print();
-            return ExitCode::from(error.exit_code() as u8);
+            return error.exit_code() as u8;
         }
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| run(&cli.command)));
     let outcome = outcome.unwrap_or_else(|panic| Err(failure::of_panic(panic.as_ref())));
     match outcome {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::SomeFailed) => ExitCode::FAILURE,
-        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Ok(Outcome::Done) => 0,
+        Ok(Outcome::SomeFailed) => 1,
+        Err(error) if failure::is_broken_pipe(&error) => 0,
         Err(error) => {
             failure::report(&error);
             failure::exit_code(&error)

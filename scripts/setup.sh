@@ -17,9 +17,10 @@ rust=$(rustc --version | awk '{print $2}')
 
 missing=()
 for pair in gcc:gcc g++:g++ cmake:cmake pkg-config:pkg-config valgrind:valgrind python3:python3 \
-    chromium:chromium chromedriver:chromium-driver parallel:parallel; do
+    chromium:chromium chromedriver:chromium-driver parallel:parallel meson:meson; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
+pkg-config --exists opencv4 2>/dev/null || missing+=(libopencv-dev)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 command -v apt-get >/dev/null || fail "please install: ${missing[*]}"

@@ -149,12 +149,19 @@ for cc in "${c_compilers[@]}"; do
         example "$work/segment_image" bindings/c/examples/segment_image.c "$cc" -std=c99
     step "build add_class, $cc" \
         example "$work/add_class" bindings/c/examples/add_class.c "$cc" -std=c99
+    for name in step_rtos bench; do
+        step "build $name, $cc" example "$work/$name" bindings/c/examples/$name.c "$cc" -std=c99
+    done
 done
 for cxx in "${cxx_compilers[@]}"; do
     step "build segment_image.cpp, $cxx" \
         example "$work/segment_image_cpp" bindings/cpp/examples/segment_image.cpp "$cxx" -std=c++17
     step "build add_class.cpp, $cxx" \
         example "$work/add_class_cpp" bindings/cpp/examples/add_class.cpp "$cxx" -std=c++17
+    for name in step_rtos bench; do
+        step "build $name.cpp, $cxx" \
+            example "$work/${name}_cpp" bindings/cpp/examples/$name.cpp "$cxx" -std=c++17
+    done
 done
 step "list_classes" "$work/list_classes" "$tiny"
 refused() { ! "$@"; }
@@ -202,6 +209,13 @@ same_masks() {
 }
 if [ ${#network[@]} -gt 0 ]; then
     step "segment_image gives the same from C and C++" same_masks
+    for name in step_rtos step_rtos_cpp; do
+        step "$name gives the mask of one call" "$work/$name" "${network[@]}"
+    done
+    for name in bench bench_cpp; do
+        step "$name" "$work/$name" "${network[@]}" 2
+        step "$name refuses a count of frames" refused "$work/$name" "${network[@]}" 0
+    done
     if "$work/list_classes" "${network[0]}" | grep -Eq '^words +[1-9]'; then
         step "add_class gives the same from C and C++" same_classes
     fi

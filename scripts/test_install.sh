@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs into a temporary folder, moves it, and builds against it as users do, with pkg-config
-# and with CMake: scripts/test_install.sh LIBDIR
+# with CMake and with Meson, the OpenCV example among them: scripts/test_install.sh LIBDIR
 #
 # TINY_BUNDLE as for scripts/test_c.sh.
 set -eu
@@ -82,8 +82,24 @@ if cmake_quiet -S "$work/app" -B "$work/app/other" -DCMAKE_PREFIX_PATH="$both" 2
 fi
 echo "ok      CMake refuses another version"
 
+cat >"$work/app/meson.build" <<'END'
+project('app', 'c', default_options: ['c_std=c99'])
+zsseg = dependency('zsseg', version: '>=0.1', static: true)
+executable('app', 'list_classes.c', dependencies: zsseg)
+END
+meson_quiet() { meson "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }; }
+PKG_CONFIG_PATH="$static/lib/pkgconfig" meson_quiet setup "$work/app/meson" "$work/app"
+meson_quiet compile -C "$work/app/meson"
+says_tiny "$work/app/meson/app"
+not needs_shared "$work/app/meson/app"
+echo "ok      Meson"
+
 cmake_quiet -S bindings/c -B "$work/examples" -DCMAKE_PREFIX_PATH="$both"
 cmake_quiet --build "$work/examples"
 says_tiny "$work/examples/list_classes"
 echo "ok      bindings/c/CMakeLists.txt"
-echo "5 passed, 0 failed"
+"$work/examples/segment_mat" models/voc11-lite0-zs.zsb tests/data/chelsea.png "$work/mat.png"
+"$libraries/examples/compare_masks" "$work/mat.png" \
+    tests/reference/voc11-lite0-zs/int8/chelsea.png 0.99
+echo "ok      OpenCV"
+echo "7 passed, 0 failed"

@@ -2,6 +2,7 @@
 # Sets up a cross build and runs a command in it: scripts/cross.sh TARGET [COMMAND...]
 #
 # TARGET is one of
+#   x86_64-unknown-linux-gnu       64-bit PC Linux, to compare the others with
 #   aarch64-unknown-linux-gnu      64-bit ARM Linux
 #   armv7-unknown-linux-gnueabihf  32-bit ARM Linux
 #   thumbv7em-none-eabihf          Cortex-M4F and M7F, bare metal
@@ -21,6 +22,11 @@ cd "$(dirname "$0")/.."
 target=${1:-}
 [ $# -gt 0 ] && shift
 case $target in
+    x86_64-unknown-linux-gnu)
+        packages=(gcc libc6-dev)
+        prefix=x86_64-linux-gnu
+        runner=
+        ;;
     aarch64-unknown-linux-gnu)
         packages=(gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
         prefix=aarch64-linux-gnu

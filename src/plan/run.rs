@@ -1,14 +1,18 @@
 //! The interpreter.
 
 use super::ops::{self, Site, Work};
-use super::reader::Plan;
+use super::reader::{Plan, Target};
 use super::step::Step;
 use crate::math::network::kernels::NetworkKernels;
 use crate::status::{Error, Result, Status};
 use core::ops::Range;
 
-/// Multiply-accumulates, or values moved, that one piece of work is about.
-const PIECE_WORK: u64 = 1 << 20;
+/// Multiply-accumulates, or values moved, that one piece of work is about: a fraction of a
+/// millisecond, or on microcontrollers, whose next task cannot wait for more, a few of them.
+const PIECE_WORK: u64 = match Target::host() {
+    Target::CortexM => 1 << 14,
+    Target::X86_64 | Target::Aarch64 | Target::Armv7 => 1 << 20,
+};
 
 /// Runs a plan, step after step, in an arena that the caller hands in each time.
 ///

@@ -24,7 +24,7 @@ target=${1:-}
 case $target in
     x86_64-unknown-linux-gnu)
         packages=(gcc libc6-dev)
-        prefix=x86_64-linux-gnu
+        prefix=
         runner=
         ;;
     aarch64-unknown-linux-gnu)
@@ -102,7 +102,8 @@ fi
 
 variable=$(echo "$target" | tr 'a-z.-' 'A-Z__')
 export CARGO_BUILD_TARGET=$target
-export "CARGO_TARGET_${variable}_LINKER=$prefix-gcc"
+# Build scripts are linked for this machine: with another linker they would be built anew.
+[ -z "$prefix" ] || export "CARGO_TARGET_${variable}_LINKER=$prefix-gcc"
 [ -z "$runner" ] || export "CARGO_TARGET_${variable}_RUNNER=$runner"
 # tract asks the kernel's list of processor features, which under the emulator is the host's.
 export TRACT_CPU_ARM32_NEON=1

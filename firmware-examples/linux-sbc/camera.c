@@ -76,6 +76,7 @@ static void close_camera(struct source *source)
     }
     close(camera->file);
     free(camera);
+    source->state = NULL;
 }
 
 /* NV12 if the camera has it, else YUYV. */

@@ -33,6 +33,7 @@ static void close_raw(struct source *source)
     struct raw *raw = source->state;
     fclose(raw->file);
     free(raw);
+    source->state = NULL;
 }
 
 const char *source_open_file(struct source *source, const char *path)

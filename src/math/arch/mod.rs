@@ -8,8 +8,22 @@ use super::kernels::Kernels;
 use super::network::kernels::NetworkKernels;
 use super::network::window::Window;
 
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+pub(crate) mod aarch64;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
+use aarch64 as native;
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_64;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as native;
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon", target_endian = "little")
+)))]
+#[path = "none.rs"]
+mod native;
 
 /// The fastest kernels that this processor runs, if any are better than the portable ones.
 pub fn detect() -> Option<&'static Kernels> {
@@ -18,27 +32,21 @@ pub fn detect() -> Option<&'static Kernels> {
 
 /// Every set of kernels that this processor runs, fastest first.
 pub fn all() -> impl Iterator<Item = &'static Kernels> {
-    #[cfg(target_arch = "x86_64")]
-    return x86_64::supported();
-    #[cfg(not(target_arch = "x86_64"))]
-    return core::iter::empty();
+    native::supported()
 }
 
 /// Every set of network kernels that this processor runs, fastest first.
 pub fn network() -> impl Iterator<Item = NetworkKernels> {
-    #[cfg(target_arch = "x86_64")]
-    return x86_64::network::kernels::supported();
-    #[cfg(not(target_arch = "x86_64"))]
-    return core::iter::empty();
+    native::network::kernels::supported()
+}
+
+/// Every set of kernels of float layers that this processor runs, fastest first.
+#[cfg(test)]
+pub fn floats() -> impl Iterator<Item = &'static super::network::kernels_f32::KernelsF32> {
+    native::network::kernels_f32::supported()
 }
 
 /// Bytes of scratch with which this architecture's depthwise convolutions run at full speed.
 pub fn depthwise_u8_scratch_len(window: &Window, channels: usize, columns: usize) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    return x86_64::network::depthwise_plan::depthwise_u8_scratch_len(window, channels, columns);
-    #[cfg(not(target_arch = "x86_64"))]
-    return {
-        let _ = (window, channels, columns);
-        0
-    };
+    native::network::depthwise_plan::depthwise_u8_scratch_len(window, channels, columns)
 }

@@ -5,7 +5,8 @@ use super::gemm_dynamic_u8::{
 };
 use super::gemm_out::{GemmOut, Places, Requantize, Residual};
 use super::gemm_pack::{pack_gemm_i8, packed_gemm_i8_len};
-use super::gemm_u8::{GemmU8, GemmU8Fn, PackedI8, RowsU8, gemm_u8};
+use super::gemm_u8::{GemmU8, GemmU8Fn, PackedI8, RowsU8};
+use super::kernels::NetworkKernels;
 use core::ops::Range;
 use proptest::prelude::*;
 use std::vec;
@@ -13,18 +14,12 @@ use std::vec::Vec;
 
 /// The portable kernel and those that this processor runs.
 pub(super) fn kernels() -> Vec<(&'static str, GemmU8Fn)> {
-    let mut kernels = vec![("portable", gemm_u8 as GemmU8Fn)];
-    #[cfg(target_arch = "x86_64")]
-    kernels.extend(crate::math::arch::x86_64::network::gemm_u8::supported());
-    kernels
+    NetworkKernels::all().map(|set| (set.name, set.gemm_u8)).collect()
 }
 
-/// Vector kernels for right operands packed at run time.
+/// Kernels for right operands packed at run time.
 fn dynamic_kernels() -> Vec<(PackDynamicU8Fn, RowBiasU8Fn)> {
-    let mut kernels = Vec::new();
-    #[cfg(target_arch = "x86_64")]
-    kernels.extend(crate::math::arch::x86_64::network::gemm_dynamic_u8::supported());
-    kernels
+    NetworkKernels::all().map(|set| (set.pack_dynamic_u8, set.row_bias_u8)).collect()
 }
 
 /// A small generator of bytes, extreme values among them.

@@ -54,11 +54,7 @@ pub static PORTABLE: KernelsF32 = KernelsF32 {
 /// Every set that this processor runs, and the portable one.
 #[cfg(test)]
 pub(crate) fn every_set() -> impl Iterator<Item = &'static KernelsF32> {
-    #[cfg(target_arch = "x86_64")]
-    let vector = crate::math::arch::x86_64::network::kernels_f32::supported();
-    #[cfg(not(target_arch = "x86_64"))]
-    let vector = core::iter::empty();
-    vector.chain([&PORTABLE])
+    crate::math::arch::floats().chain([&PORTABLE])
 }
 
 /// Values from -1 to 1 that look random.

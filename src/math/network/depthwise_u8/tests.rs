@@ -1,4 +1,6 @@
 use super::*;
+use crate::math::arch;
+use crate::math::network::kernels::NetworkKernels;
 use crate::math::network::testing::{Map, Random};
 use proptest::prelude::*;
 use std::vec;
@@ -138,6 +140,23 @@ proptest! {
         let mut output = Map::new(case.output, || 7);
         depthwise_u8(&case.input.view(), &case.layer(), &mut output.view_mut(), rows.clone());
         prop_assert_eq!(output.data, case.expected(rows));
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_set_equals_the_naive_convolution((case, rows) in cases()) {
+        let (input, layer) = (case.input.view(), case.layer());
+        let len = arch::depthwise_u8_scratch_len(&layer.window, case.output[2], case.output[1]);
+        let expected = case.expected(rows.clone());
+        for set in NetworkKernels::all() {
+            let (mut output, mut scratch) = (Map::new(case.output, || 7), vec![0; len]);
+            let kernel = set.depthwise_u8;
+            let made = kernel(&input, &layer, &mut output.view_mut(), rows.clone(), &mut scratch);
+            let left_alone = output.data.iter().all(|value| *value == 7);
+            prop_assert!(if made { output.data == expected } else { left_alone }, "{}", set.name);
+            prop_assert!(made || case.output[2] < 8, "{} leaves a layer", set.name);
+        }
     }
 }
 

@@ -52,11 +52,17 @@ pub trait Sums: Copy {
 
     /// The same value for every cell.
     fn splat(value: i32) -> Self;
+    /// What the sums of a class start from whose weights sum to `total`: less what the points' 128
+    /// will add.
+    #[inline(always)]
+    fn start(total: i32) -> Self {
+        Self::splat(total.wrapping_mul(-ZERO_POINT))
+    }
     /// Takes the points as they are stored, 128 included.
     fn points(quad: &Quad) -> Self::Points;
     /// Takes the weights of four channels.
     fn weights(quad: [i8; QUAD]) -> Self::Weights;
-    /// Adds the four products of each cell, exactly.
+    /// Adds the four products of each cell, exactly; of its points less 128 where `start` is 0.
     fn add_products(self, points: Self::Points, weights: Self::Weights) -> Self;
     /// Writes `sum as f32 * scale * cell scale + bias`.
     fn write(self, affine: Affine<'_>, cells: &mut [f32; STRIP]);
@@ -119,7 +125,7 @@ impl Tile<'_> {
             for from in (0..strips).step_by(AT_ONCE) {
                 let mut sums = [[S::splat(0); AT_ONCE]; BLOCK];
                 for (sums, total) in sums.iter_mut().zip(totals) {
-                    *sums = [S::splat(total.wrapping_mul(-ZERO_POINT)); AT_ONCE];
+                    *sums = [S::start(*total); AT_ONCE];
                 }
                 add_all_products(&mut sums, groups, from, weights);
                 for (class, sums) in (first..count).zip(&sums) {

@@ -13,6 +13,12 @@ pub(crate) mod aarch64;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
 use aarch64 as native;
 
+#[cfg(any(
+    target_arch = "x86_64",
+    all(target_arch = "aarch64", target_feature = "neon", target_endian = "little")
+))]
+mod depthwise_f32;
+
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_64;
 #[cfg(target_arch = "x86_64")]

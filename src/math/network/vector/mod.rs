@@ -5,6 +5,7 @@ pub mod elementwise_u8;
 pub mod pool_u8;
 pub mod quantize_u8;
 pub mod resize_u8;
+pub mod tile_f32;
 
 use super::quantization::QuantizedRange;
 use super::table_u8::Table;

@@ -1,8 +1,8 @@
 //! Sets of kernels for all layers.
 
 use super::depthwise_u8::depthwise_u8;
-use super::gemm_u8;
 use super::lanes::Bytes128;
+use super::{gemm_u8, kernels_f32};
 use crate::math::network::gemm_u8::GemmU8Fn;
 use crate::math::network::kernels::{NetworkKernels, PORTABLE};
 use crate::math::network::kernels_u8::{self, KernelsU8};
@@ -35,5 +35,12 @@ pub fn supported() -> impl Iterator<Item = NetworkKernels> {
 }
 
 fn of(name: &'static str, gemm_u8: GemmU8Fn) -> NetworkKernels {
-    NetworkKernels { name, gemm_u8, depthwise_u8, bytes: &BYTES, ..PORTABLE }
+    NetworkKernels {
+        name,
+        gemm_u8,
+        depthwise_u8,
+        bytes: &BYTES,
+        floats: &kernels_f32::NEON,
+        ..PORTABLE
+    }
 }

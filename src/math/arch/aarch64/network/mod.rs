@@ -3,12 +3,13 @@
 
 pub mod depthwise_plan;
 mod depthwise_u8;
+mod floats;
+mod gemm_f32;
 pub mod gemm_u8;
 mod gemm_u8_dotprod;
 mod gemm_u8_finish;
 mod gemm_u8_i8mm;
 mod gemm_u8_neon;
 pub mod kernels;
-#[cfg(test)]
 pub mod kernels_f32;
 mod lanes;

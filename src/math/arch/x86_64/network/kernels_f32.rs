@@ -1,7 +1,8 @@
 //! Sets of kernels for float layers.
 
 use super::floats::{Avx2, Avx512};
-use super::{depthwise_f32, gemm_f32};
+use super::gemm_f32;
+use crate::math::arch::depthwise_f32;
 use crate::math::arch::x86_64::cpu::Cpu;
 use crate::math::network::activation_f32::{self, Epilogue, Rows};
 use crate::math::network::depthwise_f32::Run;

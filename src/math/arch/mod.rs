@@ -56,3 +56,25 @@ pub fn floats() -> impl Iterator<Item = &'static super::network::kernels_f32::Ke
 pub fn depthwise_u8_scratch_len(window: &Window, channels: usize, columns: usize) -> usize {
     native::network::depthwise_plan::depthwise_u8_scratch_len(window, channels, columns)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::math::network::kernels::NetworkKernels;
+    use std::string::String;
+    use std::vec::Vec;
+
+    /// `ZSSEG_TEST_KERNELS` names the sets that tests must have gone over, so that a test run under
+    /// an emulator cannot pass without them.
+    #[test]
+    fn the_sets_that_are_expected_run() {
+        let sets: Vec<&str> = NetworkKernels::all().map(|set| set.name).collect();
+        let heads: Vec<&str> = super::all().map(|set| set.name).collect();
+        std::println!("kernels of networks: {sets:?}, of heads: {heads:?}");
+        if let Ok(expected) = std::env::var("ZSSEG_TEST_KERNELS") {
+            assert_eq!(sets.join(","), expected);
+        }
+        let unique = |names: &[&str]| names.iter().collect::<std::collections::BTreeSet<_>>().len();
+        assert_eq!([unique(&sets), unique(&heads)], [sets.len(), heads.len()]);
+        assert_eq!(sets.last().map(|name| String::from(*name)).as_deref(), Some("portable"));
+    }
+}

@@ -127,10 +127,11 @@ impl Lanes for Neon {
     #[inline(always)]
     fn pick(self, picks: [uint8x16_t; 2]) -> Self {
         // SAFETY: see above.
-        let [low, high] = self.0.map(|half| unsafe { vreinterpretq_u8_f32(half) });
-        Neon(picks.map(|picks| unsafe {
-            vreinterpretq_f32_u8(vqtbl2q_u8(uint8x16x2_t(low, high), picks))
-        }))
+        unsafe {
+            let [low, high] = self.0.map(|half| vreinterpretq_u8_f32(half));
+            let bytes = uint8x16x2_t(low, high);
+            Neon(picks.map(|picks| vreinterpretq_f32_u8(vqtbl2q_u8(bytes, picks))))
+        }
     }
 
     #[inline(always)]

@@ -71,10 +71,18 @@ pub trait Products {
 pub fn supported() -> impl Iterator<Item = (&'static str, GemmU8Fn)> {
     let cpu = Cpu::detect();
     let kernels: [(bool, &'static str, GemmU8Fn); 3] = [
-        // SAFETY (all): handed out only where the processor has the instructions.
-        (cpu.i8mm, "i8mm", |gemm, out| unsafe { gemm_u8::<MatrixProducts>(gemm, out) }),
-        (cpu.dotprod, "dotprod", |gemm, out| unsafe { gemm_u8::<DotProducts>(gemm, out) }),
-        (true, "neon", |gemm, out| unsafe { gemm_u8::<WideProducts>(gemm, out) }),
+        (cpu.i8mm, "i8mm", |gemm, out| {
+            // SAFETY: handed out only where the processor has the instructions.
+            unsafe { gemm_u8::<MatrixProducts>(gemm, out) }
+        }),
+        (cpu.dotprod, "dotprod", |gemm, out| {
+            // SAFETY: see above.
+            unsafe { gemm_u8::<DotProducts>(gemm, out) }
+        }),
+        (true, "neon", |gemm, out| {
+            // SAFETY: NEON is what this module is compiled for.
+            unsafe { gemm_u8::<WideProducts>(gemm, out) }
+        }),
     ];
     kernels.into_iter().filter(|(runs, ..)| *runs).map(|(_, name, kernel)| (name, kernel))
 }

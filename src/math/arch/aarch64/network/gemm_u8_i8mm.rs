@@ -137,7 +137,7 @@ unsafe fn add_segment<const ROW_PAIRS: usize>(
             from = from.add(8);
             weights = weights.add(2 * STEP);
         }
-        if rest % 8 != 0 {
+        if !rest.is_multiple_of(8) {
             for (pair, rows) in rows.iter_mut().enumerate() {
                 let even = from.add(2 * pair * left.stride);
                 *rows = vcombine_u8(four(even), four(even.add(left.stride)));

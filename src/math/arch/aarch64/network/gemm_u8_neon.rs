@@ -1,5 +1,5 @@
-//! Products of bytes without `dotprod`: tiles of two rows and 16 columns, 16
-//! accumulators.
+//! Products of bytes without `dotprod`: tiles of two rows and 16 columns,
+//! 16 accumulators.
 //!
 //! Activations are moved by 128, so that both factors are signed bytes; products are 16 bits wide,
 //! and two of them are added there before they go to the 32-bit sums. That fits unless a weight is
@@ -122,7 +122,7 @@ unsafe fn add_segment<const ROWS: usize, const PAIRS: bool>(
             from = from.add(2 * DEPTH_STEP);
             weights = weights.add(2 * STEP);
         }
-        if segment.len() % (2 * DEPTH_STEP) != 0 {
+        if !segment.len().is_multiple_of(2 * DEPTH_STEP) {
             for part in 0..4 {
                 let weights = vld1q_s8(weights.add(part * 16));
                 for (row, totals) in totals.iter_mut().enumerate() {

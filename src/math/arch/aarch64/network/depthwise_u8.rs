@@ -177,7 +177,8 @@ impl Work<'_> {
     #[inline(always)]
     fn inner(&self, width: usize) -> Range<usize> {
         let window = &self.layer.window;
-        let ([_, stride], [_, padding]) = (window.stride, window.padding);
+        // `fits` has checked that the stride is not 0.
+        let (stride, [_, padding]) = (window.stride[1].max(1), window.padding);
         let last = (window.kernel[1] - 1) * window.dilation[1];
         let start = padding.div_ceil(stride).min(width);
         let end = (self.input.width + padding).saturating_sub(last).div_ceil(stride).min(width);

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# The unit tests for 64-bit ARM, under an emulator of a processor with NEON alone (Cortex-A53), with
+# `dotprod` (Neoverse N1) and with `i8mm`. Each run names the sets of kernels that it must find, and
+# a trace of one run shows that the instructions of each were executed. The firmware build cannot
+# panic. The last line reads "N passed, N failed".
+set -u
+cd "$(dirname "$0")/.."
+. scripts/steps.sh
+
+target=aarch64-unknown-linux-gnu
+features=(--no-default-features --features "std,capi")
+sysroot=/usr/aarch64-linux-gnu
+
+# The unit tests on an emulated processor that offers the given sets of kernels; those that further
+# arguments name.
+unit_tests() {
+    QEMU_CPU=$1 ZSSEG_TEST_KERNELS=$2 scripts/cross.sh "$target" \
+        cargo test --locked --quiet --lib "${features[@]}" -- "${@:3}"
+}
+
+# Instruction words of the products: `smlal` of bytes, `sdot` by vector and by lane, `usmmla`.
+declare -A words=(
+    [smlal]='0e[23][0-9a-f]8[0-3][0-9a-f]{2}'
+    [sdot]='4e[89][0-9a-f]9[4-7][0-9a-f]{2}'
+    [sdot_lane]='4f[89ab][0-9a-f]e[0-389ab][0-9a-f]{2}'
+    [usmmla]='4e[89][0-9a-f]a[c-f][0-9a-f]{2}'
+)
+
+# Whether tests of products, on an emulated processor, execute exactly the given instructions. The
+# trace has the word of each translated instruction, whether the emulator can name it or not.
+executes() {
+    local cpu=$1 test trace name found wanted=" ${*:2} " status=0
+    test=$(scripts/cross.sh "$target" cargo test --locked --lib --no-run \
+        --message-format=json "${features[@]}" 2>/dev/null |
+        sed -nE 's/.*"executable":"([^"]*)".*/\1/p' | tail -n 1)
+    trace=$(mktemp)
+    qemu-aarch64 -cpu "$cpu" -L "$sysroot" -d in_asm -D "$trace" "$test" --quiet \
+        math::network::gemm_tests::u8_results math::linear_i8 >/dev/null || status=1
+    for name in "${!words[@]}"; do
+        found=$(grep -cE "^0x[0-9a-f]+: +${words[$name]} " "$trace")
+        echo "$cpu: $found places with $name were executed"
+        case $wanted in
+            *" $name "*) [ "$found" -gt 0 ] || status=1 ;;
+            *) [ "$found" -eq 0 ] || status=1 ;;
+        esac
+    done
+    rm -f "$trace"
+    return $status
+}
+
+# As scripts/check_no_panic.sh. The SHA-256 of sha2 for this processor indexes a table of 64 with
+# constants below 64, which the smallest code does not show.
+cannot_panic() {
+    local library=${CARGO_TARGET_DIR:-target}/$target/firmware/libzsseg.a found
+    scripts/cross.sh "$target" cargo rustc --locked --quiet --profile firmware --lib \
+        --crate-type staticlib --no-default-features --features capi || return 1
+    found=$(aarch64-linux-gnu-objdump -dr --no-show-raw-insn "$library" 2>/dev/null |
+        awk '/^[0-9a-f]+ <.*>:$/ { caller = $2; functions++ }
+            caller ~ /core.*(slice_index_fail|9panicking)|sha2.*aarch64_sha2/ { next }
+            /R_.*(9panicking|_fail|unwrap_failed|3fmt|__rust_alloc)/ { print caller, $NF }
+            END { if (functions < 100) print "only", functions + 0, "functions" }')
+    [ -z "$found" ] || { echo "$found"; return 1; }
+}
+
+step "NEON alone" unit_tests cortex-a53 neon,portable
+# Beyond NEON only integer kernels differ.
+step "dotprod" unit_tests neoverse-n1 dotprod,neon,portable math:: --skip f32
+step "i8mm" unit_tests max i8mm,dotprod,neon,portable math:: --skip f32
+step "instructions of NEON" executes cortex-a53 smlal
+step "instructions of dotprod" executes neoverse-n1 smlal sdot sdot_lane
+step "instructions of i8mm" executes max smlal sdot sdot_lane usmmla
+step "the firmware build cannot panic" cannot_panic
+finish

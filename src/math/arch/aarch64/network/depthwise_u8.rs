@@ -135,15 +135,19 @@ impl Work<'_> {
         let inner = self.inner(width);
         let mut x = 0;
         while x < width {
-            let sums_of_four = inner.contains(&x) && inner.end - x >= PIXELS;
+            let sums_of_four = inner.contains(&x) && inner.len() >= PIXELS;
+            if sums_of_four {
+                // The last four overlap those before.
+                x = x.min(inner.end - PIXELS);
+            }
             // SAFETY: the caller's; all taps of pixels of `inner` lie inside the input's columns.
             unsafe {
                 if sums_of_four {
                     let sums = match (window.kernel[1], window.stride[1], window.dilation[1]) {
-                        (3, 1, 1) => self.shared::<HALVES, 3, 1, 6>(&row, x),
-                        (3, 2, 1) => self.shared::<HALVES, 3, 2, 9>(&row, x),
-                        (5, 1, 1) => self.shared::<HALVES, 5, 1, 8>(&row, x),
-                        (5, 2, 1) => self.shared::<HALVES, 5, 2, 11>(&row, x),
+                        (3, 1, 1) => self.shared::<HALVES, 3, 1>(&row, x),
+                        (3, 2, 1) => self.shared::<HALVES, 3, 2>(&row, x),
+                        (5, 1, 1) => self.shared::<HALVES, 5, 1>(&row, x),
+                        (5, 2, 1) => self.shared::<HALVES, 5, 2>(&row, x),
                         _ => self.apart::<HALVES>(&row, x),
                     };
                     for (pixel, sums) in (x..).zip(sums) {
@@ -202,17 +206,13 @@ impl Work<'_> {
         }
     }
 
-    /// Sums of [`PIXELS`] pixels, `K` taps wide and `STRIDE` apart, which meet `INPUTS` columns.
+    /// Sums of [`PIXELS`] pixels, `K` taps wide and `STRIDE` apart, which meet up to 11 columns.
+    /// Columns are written out, since sums stay in registers only where no loop is left.
     ///
     /// # Safety
     /// As for [`Work::row`]; all taps lie inside the input's columns.
     #[inline(always)]
-    unsafe fn shared<
-        const HALVES: usize,
-        const K: usize,
-        const STRIDE: usize,
-        const INPUTS: usize,
-    >(
+    unsafe fn shared<const HALVES: usize, const K: usize, const STRIDE: usize>(
         &self,
         row: &RowOf,
         x: usize,
@@ -229,17 +229,19 @@ impl Work<'_> {
                     weights = weights.wrapping_add(channels);
                 }
                 let step = if line.moves { self.input.pixel_stride } else { 0 };
-                let mut from = line.start.wrapping_add(x * STRIDE * step);
-                for column in 0..INPUTS {
-                    let values = read_values::<HALVES>(from);
-                    from = from.wrapping_add(step);
-                    for (pixel, sums) in sums.iter_mut().enumerate() {
-                        let tap = column.wrapping_sub(pixel * STRIDE);
-                        if let Some(filter) = filters.get(tap) {
-                            add_products(sums, values, *filter);
-                        }
-                    }
-                }
+                let from = line.start.wrapping_add(x * STRIDE * step);
+                let mut column = Column { from, step, filters };
+                column.add::<STRIDE, 0>(&mut sums);
+                column.add::<STRIDE, 1>(&mut sums);
+                column.add::<STRIDE, 2>(&mut sums);
+                column.add::<STRIDE, 3>(&mut sums);
+                column.add::<STRIDE, 4>(&mut sums);
+                column.add::<STRIDE, 5>(&mut sums);
+                column.add::<STRIDE, 6>(&mut sums);
+                column.add::<STRIDE, 7>(&mut sums);
+                column.add::<STRIDE, 8>(&mut sums);
+                column.add::<STRIDE, 9>(&mut sums);
+                column.add::<STRIDE, 10>(&mut sums);
             }
             sums
         }
@@ -328,6 +330,37 @@ impl Work<'_> {
             match HALVES {
                 1 => vst1_u8(to, vget_low_u8(bytes.0)),
                 _ => vst1q_u8(to, bytes.0),
+            }
+        }
+    }
+}
+
+/// The input along a row of taps, and the taps' weights.
+struct Column<const HALVES: usize, const K: usize> {
+    from: *const u8,
+    step: usize,
+    filters: [Values<HALVES>; K],
+}
+
+impl<const HALVES: usize, const K: usize> Column<HALVES, K> {
+    /// Adds what column `COLUMN` gives the pixels, if any meets it, and moves on.
+    ///
+    /// # Safety
+    /// The column is readable if a pixel meets it.
+    #[inline(always)]
+    unsafe fn add<const STRIDE: usize, const COLUMN: usize>(
+        &mut self,
+        sums: &mut [Sums<HALVES>; PIXELS],
+    ) {
+        if COLUMN >= (PIXELS - 1) * STRIDE + K {
+            return;
+        }
+        // SAFETY: the caller's.
+        let values = unsafe { read_values::<HALVES>(self.from) };
+        self.from = self.from.wrapping_add(self.step);
+        for (pixel, sums) in sums.iter_mut().enumerate() {
+            if let Some(filter) = self.filters.get(COLUMN.wrapping_sub(pixel * STRIDE)) {
+                add_products(sums, values, *filter);
             }
         }
     }

@@ -97,13 +97,13 @@ fn product_u8(set: &Set, repeats: usize) -> usize {
     const COLUMNS: usize = 64;
     let (left, weights) = (bytes(ROWS * DEPTH), signed(packed_gemm_i8_len(COLUMNS, DEPTH)));
     let (bias, scale, mut out) = ([5; COLUMNS], [1e-4; COLUMNS], [0; ROWS * COLUMNS]);
-    let whole = [0..DEPTH];
+    let whole = 0..DEPTH;
     let gemm = GemmU8 {
         left: RowsU8 { data: &left, stride: DEPTH, rows: ROWS },
         right: PackedI8 { data: &weights, columns: COLUMNS, depth: DEPTH, depth_padded: DEPTH },
         bias: &bias,
         row_bias: &[],
-        segments: &whole,
+        segments: std::slice::from_ref(&whole),
     };
     for _ in 0..repeats {
         let mut out = GemmOut::U8 {

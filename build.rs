@@ -7,6 +7,7 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     tell_versions();
+    tell_dsp();
     #[cfg(feature = "capi")]
     capi::main();
 }
@@ -18,6 +19,15 @@ fn tell_versions() {
     let told = told.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     println!("cargo:rustc-env=ZSSEG_RUSTC={}", told.unwrap_or_default());
     println!("cargo:rustc-env=ZSSEG_TARGET={}", std::env::var("TARGET").unwrap_or_default());
+}
+
+/// Whether the processor has ARM's DSP instructions: `target_feature = "dsp"` is unstable in Rust.
+fn tell_dsp() {
+    println!("cargo:rustc-check-cfg=cfg(zsseg_dsp)");
+    let target = std::env::var("TARGET").unwrap_or_default();
+    if target.starts_with("thumbv7em-") || target.starts_with("armv7-") {
+        println!("cargo:rustc-cfg=zsseg_dsp");
+    }
 }
 
 #[cfg(feature = "capi")]

@@ -19,6 +19,8 @@ use aarch64 as native;
 ))]
 mod depthwise_f32;
 
+#[cfg(zsseg_dsp)]
+mod arm;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_64;
 #[cfg(target_arch = "x86_64")]
@@ -43,6 +45,9 @@ pub fn all() -> impl Iterator<Item = &'static Kernels> {
 
 /// Every set of network kernels that this processor runs, fastest first.
 pub fn network() -> impl Iterator<Item = NetworkKernels> {
+    #[cfg(zsseg_dsp)]
+    return core::iter::once(arm::DSP);
+    #[cfg(not(zsseg_dsp))]
     native::network::kernels::supported()
 }
 

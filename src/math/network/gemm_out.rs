@@ -1,6 +1,7 @@
 //! What becomes of the sums of a product: the fused end of a layer.
 
 use super::gemm_u8::BLOCK_COLUMNS;
+use super::quantization::within;
 
 /// Adding and subtracting it rounds an f32 of at most 2^22 to the nearest whole number, ties to
 /// even.
@@ -230,7 +231,7 @@ impl Limits {
 
     #[inline(always)]
     fn quantize(&self, value: f32) -> u8 {
-        let rounded = value.max(self.low).min(self.high) + ROUNDER - ROUNDER;
+        let rounded = within(value, self.low, self.high) + ROUNDER - ROUNDER;
         (rounded + self.zero_point) as u8
     }
 }

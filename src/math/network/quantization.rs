@@ -31,8 +31,16 @@ impl QuantizedRange {
     #[inline(always)]
     pub fn quantize(self, steps: f32) -> u8 {
         let [low, high] = self.limits();
-        (round(steps.max(low).min(high)) + i32::from(self.zero_point)) as u8
+        (round(within(steps, low, high)) + i32::from(self.zero_point)) as u8
     }
+}
+
+/// `value` clamped to a range; NaN gives `low`. `f32::max` and `min` would do the same, but are calls
+/// of a library on processors without such instructions.
+#[inline(always)]
+pub fn within(value: f32, low: f32, high: f32) -> f32 {
+    let value = if value > low { value } else { low };
+    if value < high { value } else { high }
 }
 
 /// Rounds half to even; for magnitudes below 2^22.

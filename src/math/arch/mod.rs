@@ -45,10 +45,10 @@ pub fn all() -> impl Iterator<Item = &'static Kernels> {
 
 /// Every set of network kernels that this processor runs, fastest first.
 pub fn network() -> impl Iterator<Item = NetworkKernels> {
+    let sets = native::network::kernels::supported();
     #[cfg(zsseg_dsp)]
-    return core::iter::once(arm::DSP);
-    #[cfg(not(zsseg_dsp))]
-    native::network::kernels::supported()
+    let sets = core::iter::once(arm::DSP).chain(sets);
+    sets
 }
 
 /// Every set of kernels of float layers that this processor runs, fastest first.

@@ -201,19 +201,22 @@ fn add_products<'a, S: Sums, const AT_ONCE: usize>(
     groups: impl Iterator<Item = &'a [Quad]>,
     [first, second, third, fourth]: [&[[i8; QUAD]]; BLOCK],
 ) {
+    // A copy: sums behind a reference are stored at every step.
+    let mut total = *sums;
     let weights = first.iter().zip(second).zip(third.iter().zip(fourth));
     for (strips, ((&a, &b), (&c, &d))) in groups.zip(weights) {
         let mut points = [S::points(&[0; STRIP * QUAD]); AT_ONCE];
         for (points, quad) in points.iter_mut().zip(strips) {
             *points = S::points(quad);
         }
-        for (sums, weights) in sums.iter_mut().zip([a, b, c, d]) {
+        for (sums, weights) in total.iter_mut().zip([a, b, c, d]) {
             let weights = S::weights(weights);
             for (sum, points) in sums.iter_mut().zip(points) {
                 *sum = sum.add_products(points, weights);
             }
         }
     }
+    *sums = total;
 }
 
 /// The portable implementation, and the reference that the others are tested against.

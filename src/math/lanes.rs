@@ -52,9 +52,9 @@ pub trait Lanes: Copy {
     fn store_points(four: [Self; 4], points: &mut [u8]);
 }
 
-/// Lanes of [`Portable`]: a register of the narrowest vectors there are, and few enough that plain
-/// registers hold some values where there are none.
-const WIDTH: usize = 4;
+/// Lanes of [`Portable`]: a register of the narrowest vectors there are, or one value where there are
+/// none and every further lane is more code.
+pub const WIDTH: usize = if cfg!(target_arch = "arm") { 1 } else { 4 };
 
 /// The portable implementation, and the reference that the others are tested against.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Grid rows of features as 8-bit integers, for [`super::linear_i8`].
 
 use super::kernels::FeatureRow;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, WIDTH};
 use super::pieces::pieces_mut;
 
 /// Neighbouring cells of a grid row that lie together in [`QuantizedRow::points`].
@@ -88,8 +88,8 @@ pub fn quantize<L: Lanes>(
     }
 }
 
-/// Vectors of a strip; wider ones use the first of them.
-const PARTS: usize = 4;
+/// Most vectors of a strip; wider ones use the first of them.
+const PARTS: usize = STRIP / WIDTH;
 
 /// Neighbouring strips of a row that lie together.
 struct Tile<'a> {

@@ -120,10 +120,11 @@ pub fn gelu_tanh<V: Floats>(x: V) -> V {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::math::lanes::WIDTH;
     use crate::math::network::floats::Portable;
 
     fn one(function: fn(Portable) -> Portable, x: f32) -> f64 {
-        let mut out = [0.0f32; 4];
+        let mut out = [0.0f32; WIDTH];
         function(Portable::splat(x)).store(&mut out);
         f64::from(out[0])
     }

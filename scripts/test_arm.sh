@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# The unit tests for 64-bit ARM, under an emulator of a processor with NEON alone (Cortex-A53), with
-# `dotprod` (Neoverse N1) and with `i8mm`. Each run names the sets of kernels that it must find, and
-# a trace of one run shows that the instructions of each were executed. The firmware build cannot
-# panic. The last line reads "N passed, N failed".
+# ARM Linux under emulators. The unit tests for 64-bit ARM on a processor with NEON alone
+# (Cortex-A53), with `dotprod` (Neoverse N1) and with `i8mm`; each run names the sets of kernels that
+# it must find, and a trace of one run shows that the instructions of each were executed. Masks of
+# the shipped model, with a class added by its name too, are those of this machine to the last
+# pixel, on 32-bit ARM as well. The firmware build cannot panic. The last line reads "N passed,
+# N failed".
 set -u
 cd "$(dirname "$0")/.."
 . scripts/steps.sh
@@ -10,6 +12,11 @@ cd "$(dirname "$0")/.."
 target=aarch64-unknown-linux-gnu
 features=(--no-default-features --features "std,capi")
 sysroot=/usr/aarch64-linux-gnu
+host=x86_64-unknown-linux-gnu
+armv7=armv7-unknown-linux-gnueabihf
+bundle=models/voc11-lite0-zs.zsb
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 
 # The unit tests on an emulated processor that offers the given sets of kernels; those that further
 # arguments name.
@@ -62,6 +69,31 @@ cannot_panic() {
     [ -z "$found" ] || { echo "$found"; return 1; }
 }
 
+# Programs for a target against the same ones for this machine.
+picture() {
+    [ -x target/release/examples/convert_picture ] ||
+        cargo build --locked --quiet --release --example convert_picture || return
+    target/release/examples/convert_picture tests/data/chelsea.png "$work/picture.ppm"
+}
+programs() { # TARGET COMPILER
+    scripts/cross.sh "$1" && mkdir -p "$work/$1" || return
+    local program
+    for program in segment_image add_class; do
+        "$2" -O2 -DTURNS=1u -Iinclude "bindings/c/examples/$program.c" \
+            "${CARGO_TARGET_DIR:-target}/$1/release/libzsseg.a" -Wl,--gc-sections -lm -lpthread -ldl \
+            -o "$work/$1/$program" || return
+    done
+}
+masks() { # TARGET EMULATOR...
+    local folder=$work/$1
+    "${@:2}" "$folder/segment_image" "$bundle" "$work/picture.ppm" "$folder/mask.pgm" >/dev/null &&
+        "${@:2}" "$folder/add_class" "$bundle" "$work/picture.ppm" cat "$folder/cat.pgm" >/dev/null
+}
+same_masks() { # TARGET EMULATOR...
+    masks "$@" && cmp "$work/$host/mask.pgm" "$work/$1/mask.pgm" &&
+        cmp "$work/$host/cat.pgm" "$work/$1/cat.pgm" && ! cmp -s "$work/$1/mask.pgm" "$work/$1/cat.pgm"
+}
+
 step "NEON alone" unit_tests cortex-a53 neon,portable
 # Beyond NEON only integer kernels differ.
 step "dotprod" unit_tests neoverse-n1 dotprod,neon,portable math:: --skip f32
@@ -70,4 +102,13 @@ step "instructions of NEON" executes cortex-a53 smlal
 step "instructions of dotprod" executes neoverse-n1 smlal sdot sdot_lane
 step "instructions of i8mm" executes max smlal sdot sdot_lane usmmla
 step "the firmware build cannot panic" cannot_panic
+step "picture" picture
+step "programs for this machine" programs $host gcc
+step "masks of this machine" masks $host
+step "programs for 64-bit ARM" programs $target aarch64-linux-gnu-gcc
+for cpu in cortex-a53 neoverse-n1 max; do
+    step "equal masks, $cpu" same_masks $target qemu-aarch64 -cpu $cpu -L $sysroot
+done
+step "programs for 32-bit ARM" programs $armv7 arm-linux-gnueabihf-gcc
+step "equal masks, 32-bit" same_masks $armv7 qemu-arm -L /usr/arm-linux-gnueabihf
 finish

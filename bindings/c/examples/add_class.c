@@ -17,7 +17,9 @@
 #include "zsseg.h"
 
 /* How often a class is added to measure the time. */
+#ifndef TURNS
 #define TURNS 200u
+#endif
 
 struct job {
     void *bundle;

@@ -154,7 +154,10 @@ run_linux() {
         nv12+=("${crc[@]}")
         yuyv+=("$(awk '$1 == "frame" {print $4}' "$work/yuyv.txt")")
         [ "$(head -c 15 "$work/yuyv-0.pgm" | tr '\n' ' ')" = "P5 320 240 255 " ] || return 1
-        echo "$target: $(stat -c %s "$program") bytes, arena $(value "$work/nv12.txt" arena-bytes)"
+        {
+            echo "file-bytes $(stat -c %s "$program")"
+            echo "arena-bytes $(value "$work/nv12.txt" arena-bytes)"
+        } >"$work/$target.txt"
     done
     same_mask "${nv12[@]}" && same_mask "${yuyv[@]}"
 }
@@ -204,7 +207,7 @@ within_limits() {
     while read -r program figure most; do
         case $program in '' | '#'*) continue ;; esac
         found=$(value "$work/$program.txt" "$figure")
-        printf '%-14s %-19s %10s of %10s\n' "$program" "$figure" "${found:-nothing}" "$most"
+        printf '%-29s %-19s %10s of %10s\n' "$program" "$figure" "${found:-nothing}" "$most"
         [ -n "$found" ] && [ "$found" -le "$most" ] || { echo "beyond its limit"; status=1; }
     done <firmware-examples/limits.txt
     return $status

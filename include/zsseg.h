@@ -35,7 +35,9 @@
  * outputs are used during the call only, but for frames and outputs of zsseg_begin(), which are
  * used until the last zsseg_step(). Pointers in zsseg_bundle_info_t lead into the bundle.
  *
- * Threads. One handle, one thread at a time; only zsseg_cancel() may be called meanwhile. Different
+ * Threads. One handle, one thread at a time; only zsseg_cancel() may be called meanwhile. Other
+ * calls that come while one works on the handle, from an interrupt or from the clock's callback,
+ * return ZSSEG_E_INVALID_STATE and change nothing; do not rely on it between threads. Different
  * handles share nothing that is written, so each may have its own thread, and they may share one
  * bundle. Functions without a handle may be called from any thread.
  *

@@ -15,6 +15,8 @@ pub(super) const HANDLE_BYTES: usize =
     CONTROL_OFFSET + size_of::<Control>().next_multiple_of(ALIGN_BYTES);
 
 const LIVE: u32 = 0x7a73_6c69;
+/// A call works on the handle.
+const BUSY: u32 = 0x7a73_6275;
 const CLOSED: u32 = 0x7a73_636c;
 const POISONED: u32 = 0x7a73_706f;
 
@@ -83,17 +85,16 @@ impl Handle {
     /// Runs `call` and notes its error. A panic poisons the handle.
     fn enter(&mut self, call: impl FnOnce(&mut Handle) -> Result<()>) -> i32 {
         let result = catch(|| call(self));
-        self.last_error = Text::EMPTY;
-        let Err(error) = result else { return Status::Ok.code() };
-        if error.status() == Status::Panic {
-            self.control.state.store(POISONED, Ordering::Release);
-        }
-        self.last_error = Text::of(&error);
-        error.status().code()
+        let error = result.err();
+        let panicked = error.as_ref().is_some_and(|error| error.status() == Status::Panic);
+        self.last_error = error.as_ref().map_or(Text::EMPTY, Text::of);
+        self.control.state.store(if panicked { POISONED } else { LIVE }, Ordering::Release);
+        error.map_or(Status::Ok.code(), |error| error.status().code())
     }
 }
 
-/// Runs `call` on a live handle and notes its error.
+/// Runs `call` on a live handle and notes its error. Whoever comes while another call works on it,
+/// from an interrupt or a callback say, is sent away.
 ///
 /// # Safety
 /// `handle` is NULL or leads to an arena as [`Handle::place`] left it, closed or not, or to as
@@ -106,10 +107,10 @@ pub(super) unsafe fn with_handle(
         return Status::NullPointer.code();
     }
     // SAFETY: as promised by the caller.
-    if unsafe { state_of(handle) } != LIVE {
+    if !unsafe { make_busy(handle) } {
         return Status::InvalidState.code();
     }
-    // SAFETY: live, so there is a handle; nobody else has a reference to it.
+    // SAFETY: it was live, so there is a handle; nobody else has a reference to it.
     unsafe { &mut *handle.cast::<Handle>() }.enter(call)
 }
 
@@ -139,10 +140,10 @@ pub(super) unsafe fn cancel(handle: *mut zsseg_t) -> i32 {
         return Status::NullPointer.code();
     }
     // SAFETY: as promised by the caller.
-    if unsafe { state_of(handle) } != LIVE {
+    if !matches!(unsafe { state_of(handle) }, LIVE | BUSY) {
         return Status::InvalidState.code();
     }
-    // SAFETY: live, so there is a control, and it is never referred to exclusively.
+    // SAFETY: open, so there is a control, and it is never referred to exclusively.
     unsafe { &*control_of(handle) }.cancel.store(true, Ordering::Relaxed);
     Status::Ok.code()
 }
@@ -164,6 +165,26 @@ pub(super) unsafe fn close(handle: *mut zsseg_t) -> i32 {
         Ok(())
     });
     result.map_or_else(|error| error.status().code(), |()| Status::Ok.code())
+}
+
+/// From live to busy; false where it was not live.
+///
+/// # Safety
+/// As for [`with_handle`]; `handle` is not NULL.
+unsafe fn make_busy(handle: *mut zsseg_t) -> bool {
+    // SAFETY: as promised by the caller; any four bytes are a number.
+    let state = unsafe { &(*control_of(handle)).state };
+    #[cfg(target_has_atomic = "32")]
+    return state.compare_exchange(LIVE, BUSY, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+    // An interrupt between the two finds the handle live, and leaves it so.
+    #[cfg(not(target_has_atomic = "32"))]
+    {
+        let is_live = state.load(Ordering::Acquire) == LIVE;
+        if is_live {
+            state.store(BUSY, Ordering::Release);
+        }
+        is_live
+    }
 }
 
 /// # Safety

@@ -59,6 +59,7 @@ static const struct {
     {"cancel", test_cancel, 0},
     {"cancel from another thread", test_cancel_thread, 0},
     {"deadline and times", test_deadline, 0},
+    {"a handle at work", test_busy_handle, 0},
     {"object mask", test_object, 0},
     {"object mask: arguments", test_object_arguments, 0},
     {"network: masks", test_network_masks, 1},

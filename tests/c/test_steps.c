@@ -393,6 +393,40 @@ static void check_clock_arguments(zsseg_t *handle)
     CHECK_STATUS(zsseg_stage_times(NULL, &times), ZSSEG_E_NULL_POINTER);
 }
 
+/* A clock that uses the handle which is at work, as an interrupt may. */
+static zsseg_t *busy_handle;
+static unsigned refusals, visits;
+
+static uint64_t intruding_clock(void)
+{
+    uint32_t label = 77;
+    zsseg_new_class_t added = {0};
+    size_t peak = 77;
+    added.struct_size = sizeof added;
+    added.name = "intruder";
+    visits += 1;
+    refusals += zsseg_class_add_row(busy_handle, &added, NULL, 0, 0.0f, &label) ==
+                ZSSEG_E_INVALID_STATE;
+    refusals += zsseg_arena_peak(busy_handle, &peak) == ZSSEG_E_INVALID_STATE;
+    refusals += zsseg_close(busy_handle) == ZSSEG_E_INVALID_STATE;
+    return label == 77 && peak == 77 ? visits : 0;
+}
+
+void test_busy_handle(const struct fixture *fixture)
+{
+    struct segmenter segmenter = segmenter_open_all(fixture->tiny);
+    struct planes whole = planes_segmented(segmenter.handle, SEED);
+    busy_handle = segmenter.handle;
+    refusals = visits = 0;
+    CHECK_STATUS(zsseg_set_clock(busy_handle, intruding_clock), ZSSEG_OK);
+    CHECK(mask_is_still(busy_handle, SEED, &whole));
+    CHECK(visits > 0 && refusals == 3 * visits);
+    CHECK_STATUS(zsseg_set_clock(busy_handle, NULL), ZSSEG_OK);
+    CHECK(mask_is_still(busy_handle, SEED, &whole));
+    planes_free(&whole);
+    segmenter_close(&segmenter);
+}
+
 void test_deadline(const struct fixture *fixture)
 {
     struct segmenter segmenter = segmenter_open_all(fixture->tiny);

@@ -66,6 +66,7 @@ void test_steps_affinity(const struct fixture *fixture);
 void test_cancel(const struct fixture *fixture);
 void test_cancel_thread(const struct fixture *fixture);
 void test_deadline(const struct fixture *fixture);
+void test_busy_handle(const struct fixture *fixture);
 
 /* test_object.c */
 void test_object(const struct fixture *fixture);

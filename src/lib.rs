@@ -6,7 +6,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | L0 | [`status`], [`limits`] |
-//! | L1 | [`arena`], [`map`], [`spec`], [`trace`], [`math`] |
+//! | L1 | [`arena`], [`map`], [`spec`], [`threads`], [`trace`], [`math`] |
 //! | L2 | [`image`], [`classes`], [`head`], [`bundle`], [`plan`], [`spectral`] |
 //! | L3 | `compile`, [`backbone`] |
 //! | L4 | [`segmenter`], `viz`, `metrics` |
@@ -41,6 +41,7 @@ pub mod segmenter;
 pub mod spec;
 pub mod spectral;
 pub mod status;
+pub mod threads;
 pub mod trace;
 
 #[cfg(feature = "std")]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// L1 and L4 also from modules named before it.
 const LAYERS: &[(&[&str], Siblings)] = &[
     (&["status", "limits"], Siblings::Before),
-    (&["arena", "map", "spec", "trace", "math"], Siblings::Before),
+    (&["arena", "map", "spec", "threads", "trace", "math"], Siblings::Before),
     (&["image", "classes", "head", "bundle", "plan", "spectral"], Siblings::None),
     (&["compile", "backbone"], Siblings::Before),
     (&["segmenter", "viz", "metrics"], Siblings::None),

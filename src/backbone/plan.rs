@@ -4,10 +4,10 @@ use super::Backbone;
 use crate::arena::Arena;
 use crate::image::Target;
 use crate::map::{Layout, Map};
-use crate::math::network::kernels::NetworkKernels;
 use crate::plan::{Element, Plan, Runner, Tensor, TensorIndex};
 use crate::spec::{Input, InputType, Quantization};
 use crate::status::{Result, Status};
+use crate::threads::ThreadPool;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A plan whose input is a picture and whose outputs are maps of floats, ready to run.
@@ -19,6 +19,7 @@ pub struct PlanBackbone<'a> {
     input: Tensor,
     output: Tensor,
     second: Option<Tensor>,
+    threads: usize,
     /// Whether all steps have run since the input was asked for.
     is_done: bool,
 }
@@ -28,21 +29,16 @@ pub struct PlanBackbone<'a> {
 pub type OutputShape = [usize; 3];
 
 impl<'a> PlanBackbone<'a> {
-    /// Takes the plan's memory. From a counting arena it takes none; such an engine can only be
-    /// dropped.
+    /// Takes the plan's memory, and as much as `threads` threads need to work side by side. From a
+    /// counting arena it takes none; such an engine can only be dropped.
     ///
     /// # Errors
     /// [`Status::ModelShape`] for a plan whose input has not three channels, or an output that is
     /// not in floats; those of [`Arena::take`].
-    pub fn carve(arena: &mut Arena<'a>, plan: Plan<'a>) -> Result<PlanBackbone<'a>> {
-        PlanBackbone::carve_with(arena, plan, NetworkKernels::detect())
-    }
-
-    /// As [`PlanBackbone::carve`], with other kernels than this processor's fastest.
-    pub fn carve_with(
+    pub fn carve(
         arena: &mut Arena<'a>,
         plan: Plan<'a>,
-        kernels: NetworkKernels,
+        threads: usize,
     ) -> Result<PlanBackbone<'a>> {
         PlanBackbone::input_of(&plan)?;
         let mut outputs = plan.outputs();
@@ -52,8 +48,9 @@ impl<'a> PlanBackbone<'a> {
             input: plan.tensor(plan.input())?,
             output: output_of(&plan, output)?,
             second,
-            arena: arena.take(plan.arena_bytes())?,
-            runner: Runner::with_kernels(plan, kernels),
+            arena: arena.take(plan.arena_bytes_for(threads))?,
+            runner: Runner::new(plan),
+            threads,
             is_done: false,
         })
     }
@@ -81,6 +78,11 @@ impl<'a> PlanBackbone<'a> {
         };
         input.check()?;
         Ok(input)
+    }
+
+    /// Has layers worked on by `pool`, or with `None` by the caller's thread alone.
+    pub fn set_thread_pool(&mut self, pool: Option<&'a dyn ThreadPool>) {
+        self.runner.set_threads(pool, self.threads);
     }
 
     /// Shape of the output.

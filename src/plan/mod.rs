@@ -11,6 +11,7 @@ mod fields;
 pub mod layout;
 mod operation;
 mod ops;
+mod parts;
 mod reader;
 mod regions;
 mod run;

@@ -42,6 +42,15 @@ impl<'m> Regions<'m> {
         Some(Regions { output, scratch, others })
     }
 
+    /// The regions of a part of the step: the next `output_bytes` of the output, which these lose,
+    /// and working memory of its own.
+    pub fn split_off(&mut self, output_bytes: usize, scratch: &'m mut [u8]) -> Option<Regions<'m>> {
+        let whole = core::mem::take(&mut self.output);
+        let (output, rest) = whole.split_at_mut_checked(output_bytes)?;
+        self.output = rest;
+        Some(Regions { output, scratch, others: self.others })
+    }
+
     /// Bytes that are read; `None` where some of them are written.
     pub fn input(&self, range: Range<usize>) -> Option<&'m [u8]> {
         self.others.iter().find_map(|shared| {

@@ -1,10 +1,12 @@
 //! The interpreter.
 
 use super::ops::{self, Site, Work};
+use super::parts;
 use super::reader::{Plan, Target};
 use super::step::Step;
 use crate::math::network::kernels::NetworkKernels;
 use crate::status::{Error, Result, Status};
+use crate::threads::ThreadPool;
 use core::ops::Range;
 
 /// Multiply-accumulates, or values moved, that one piece of work is about: a fraction of a
@@ -18,10 +20,12 @@ const PIECE_WORK: u64 = match Target::host() {
 ///
 /// No call allocates, recurses or can fail once [`Plan::new`] has taken the plan and the arena is
 /// long enough. Results do not depend on how a frame is cut into pieces.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Runner<'a> {
     plan: Plan<'a>,
     kernels: NetworkKernels,
+    pool: Option<&'a dyn ThreadPool>,
+    threads: usize,
     /// The step at work.
     step: usize,
     /// Its next row.
@@ -36,7 +40,7 @@ impl<'a> Runner<'a> {
 
     /// With other kernels.
     pub fn with_kernels(plan: Plan<'a>, kernels: NetworkKernels) -> Runner<'a> {
-        Runner { plan, kernels, step: 0, row: 0 }
+        Runner { plan, kernels, pool: None, threads: 1, step: 0, row: 0 }
     }
 
     /// The plan.
@@ -47,6 +51,14 @@ impl<'a> Runner<'a> {
     /// The kernels.
     pub fn kernels(&self) -> &NetworkKernels {
         &self.kernels
+    }
+
+    /// Cuts layers into at most `threads` parts that `pool` runs side by side, as far as the arena
+    /// has [`Plan::arena_bytes_for`] them; with `None` the caller's thread does all. The
+    /// results are the same.
+    pub fn set_threads(&mut self, pool: Option<&'a dyn ThreadPool>, threads: usize) {
+        self.pool = pool;
+        self.threads = threads;
     }
 
     /// The next step; the number of steps when all are done.
@@ -63,7 +75,7 @@ impl<'a> Runner<'a> {
     /// Runs all steps that are left; then the outputs lie in the arena, and the next call starts
     /// anew.
     ///
-    /// `arena` has [`Plan::arena_bytes`], starts at a multiple of 64, and holds the input before
+    /// `arena` has [`Plan::arena_bytes`] or more, starts at a multiple of 64, and holds the input before
     /// the first step.
     ///
     /// # Errors
@@ -80,9 +92,9 @@ impl<'a> Runner<'a> {
     pub fn run_steps(&mut self, arena: &mut [u8], steps: usize) -> Result<bool> {
         let arena = self.checked(arena)?;
         for _ in 0..steps {
-            let (_, site) = self.site()?;
+            let (step, site) = self.site()?;
             let rows = self.row..ops::rows(&site);
-            self.make(&site, arena, rows)?;
+            self.make(&step, &site, arena, rows)?;
             if self.finish_step() {
                 return Ok(true);
             }
@@ -101,7 +113,7 @@ impl<'a> Runner<'a> {
             let (step, site) = self.site()?;
             let rows = ops::rows(&site);
             let end = self.row.saturating_add(rows_of_piece(step.macs, &site, rows)).min(rows);
-            self.make(&site, arena, self.row..end)?;
+            self.make(&step, &site, arena, self.row..end)?;
             self.row = end;
             if end == rows && self.finish_step() {
                 return Ok(true);
@@ -121,7 +133,7 @@ impl<'a> Runner<'a> {
         is_last
     }
 
-    /// The part of the arena that is used.
+    /// The arena, once its place and length are checked.
     fn checked<'m>(&self, arena: &'m mut [u8]) -> Result<&'m mut [u8]> {
         let misalignment = arena.as_ptr().addr() % crate::arena::ALIGN_BYTES;
         if misalignment != 0 {
@@ -129,8 +141,11 @@ impl<'a> Runner<'a> {
             return Err(error.numbers(misalignment as u64, 0));
         }
         let (found, want) = (arena.len(), self.plan.arena_bytes());
-        let too_small = Status::ArenaTooSmall.about("arena of the plan");
-        arena.get_mut(..want).ok_or(too_small.numbers(found as u64, want as u64))
+        if found < want {
+            let error = Status::ArenaTooSmall.about("arena of the plan");
+            return Err(error.numbers(found as u64, want as u64));
+        }
+        Ok(arena)
     }
 
     fn site(&self) -> Result<(Step, Site<'a>)> {
@@ -139,11 +154,34 @@ impl<'a> Runner<'a> {
         Ok((step, site))
     }
 
-    fn make(&self, site: &Site<'_>, arena: &mut [u8], rows: Range<usize>) -> Result<()> {
-        let work = Work::new(site, arena, &self.kernels, rows);
+    fn make(
+        &self,
+        step: &Step,
+        site: &Site<'_>,
+        arena: &mut [u8],
+        rows: Range<usize>,
+    ) -> Result<()> {
         let failed: Error =
             Status::ModelRun.about("a step of the plan").at("step", self.step as u32);
-        work.and_then(|work| ops::run(site, work)).ok_or(failed)
+        self.try_make(step, site, arena, rows).ok_or(failed)
+    }
+
+    fn try_make(
+        &self,
+        step: &Step,
+        site: &Site<'_>,
+        arena: &mut [u8],
+        rows: Range<usize>,
+    ) -> Option<()> {
+        let (arena, spare) = arena.split_at_mut_checked(self.plan.arena_bytes())?;
+        if let Some(pool) = self.pool {
+            let least_rows = rows_of_piece(step.macs, site, ops::rows(site));
+            let count = parts::count(site, rows.len(), least_rows, self.threads, spare.len());
+            if count > 1 {
+                return parts::run(site, (arena, spare), (&self.kernels, pool), rows, count);
+            }
+        }
+        ops::run(site, Work::new(site, arena, &self.kernels, rows)?)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::map::Layout;
 use crate::plan::Plan;
 use crate::spec::Backbone as BackboneKind;
 use crate::status::{Result, Status};
+use crate::threads::ThreadPool;
 
 #[cfg(feature = "tract")]
 use crate::backbone::{
@@ -69,6 +70,16 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Has a compiled network's layers worked on by `pool`; tract has threads of its own.
+    pub(super) fn set_thread_pool(&mut self, pool: Option<&'a dyn ThreadPool>) {
+        match self {
+            Engine::Plan(engine) => engine.set_thread_pool(pool),
+            Engine::External => {}
+            #[cfg(feature = "tract")]
+            Engine::Tract(_) => {}
+        }
+    }
+
     #[cfg(feature = "tract")]
     pub(super) fn coverage(&self) -> Option<Coverage> {
         match self {
@@ -81,6 +92,7 @@ impl<'a> Engine<'a> {
     pub(super) fn carve(
         arena: &mut Arena<'a>,
         bundle: &Bundle<'a>,
+        threads: u32,
     ) -> Result<Option<PlanBackbone<'a>>> {
         let Some(bytes) = bundle.plan() else { return Ok(None) };
         let plan = Plan::new(bytes)?;
@@ -88,7 +100,7 @@ impl<'a> Engine<'a> {
         if PlanBackbone::input_of(&plan)? != manifest.input {
             return Err(Status::ModelShape.about("input of the plan"));
         }
-        let engine = PlanBackbone::carve(arena, plan)?;
+        let engine = PlanBackbone::carve(arena, plan, threads as usize)?;
         let wanted = [manifest.grid_height, manifest.grid_width, manifest.head.channels];
         let second = bundle.second_output();
         let second = second.map(|one| [one.grid_height, one.grid_width, one.channels]);

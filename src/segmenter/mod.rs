@@ -21,6 +21,7 @@ use crate::math::kernels::Kernels;
 use crate::spec::{Decision, HeadKind};
 use crate::spectral::Shape;
 use crate::status::{Result, Status};
+use crate::threads::ThreadPool;
 use crate::trace::{Clock, StageTimes};
 use core::sync::atomic::AtomicBool;
 use engine::Engine;
@@ -101,7 +102,7 @@ impl<'a> Buffers<'a> {
             desk: Desk::carve(arena, bundle, limits)?,
             table,
             shapes,
-            plan: Engine::carve(arena, bundle)?,
+            plan: Engine::carve(arena, bundle, limits.threads)?,
         })
     }
 }
@@ -172,6 +173,13 @@ impl<'a> Segmenter<'a> {
     /// Bytes of the arena in use; they never change after init.
     pub fn arena_used_bytes(&self) -> usize {
         self.arena_bytes
+    }
+
+    /// Has the layers of a compiled network cut into as many parts as the limits say `threads`, and
+    /// worked on by `pool`; with `None`, as at init, the caller's thread does all. The masks are the
+    /// same. Other engines bring threads of their own.
+    pub fn set_thread_pool(&mut self, pool: Option<&'a dyn ThreadPool>) {
+        self.engine.set_thread_pool(pool);
     }
 
     /// Measures stages with `clock` from the next frame on.

@@ -44,11 +44,11 @@ fn a_picture_becomes_logits_and_features() {
     let quantization = Quantization { scale: 0.02, zero_point: 114 };
     assert_eq!(input.element, InputType::U8(quantization));
     let mut counting = Arena::counting();
-    PlanBackbone::carve(&mut counting, plan).unwrap();
+    PlanBackbone::carve(&mut counting, plan, 1).unwrap();
     assert_eq!(counting.used_bytes(), plan.arena_bytes());
     let mut memory = Bytes::zeros(counting.used_bytes());
     let mut arena = Arena::over(memory.as_mut()).unwrap();
-    let mut backbone = PlanBackbone::carve(&mut arena, plan).unwrap();
+    let mut backbone = PlanBackbone::carve(&mut arena, plan, 1).unwrap();
     assert_eq!(backbone.output_shape(), [4, 5, 7]);
     assert_eq!(backbone.second_shape(), Some([4, 5, 16]));
     assert_eq!(backbone.output().unwrap_err().status(), Status::InvalidState);
@@ -87,7 +87,7 @@ fn floats_in_floats_out() {
     let plan = Plan::new(&bytes).unwrap();
     let mut memory = Bytes::zeros(plan.arena_bytes());
     let mut arena = Arena::over(memory.as_mut()).unwrap();
-    let mut backbone = PlanBackbone::carve(&mut arena, plan).unwrap();
+    let mut backbone = PlanBackbone::carve(&mut arena, plan, 1).unwrap();
     let Target::F32(values) = backbone.input().unwrap() else { unreachable!() };
     values.fill(2.0);
     backbone.run().unwrap();
@@ -104,7 +104,7 @@ fn plans_that_are_no_network_of_a_segmenter() {
         builder.step(Operation::Copy, &[0], output, &[], Box::new(|_| unreachable!()));
         let bytes = builder.finish(output).encode();
         let plan = Plan::new(&bytes).unwrap();
-        let error = PlanBackbone::carve(&mut Arena::counting(), plan).err().unwrap();
+        let error = PlanBackbone::carve(&mut Arena::counting(), plan, 1).err().unwrap();
         assert_eq!(error.status(), Status::ModelShape);
         error.what()
     };
@@ -118,6 +118,6 @@ fn plans_that_are_no_network_of_a_segmenter() {
     let plan = Plan::new(&bytes).unwrap();
     let mut memory = Bytes::zeros(plan.arena_bytes() - 64);
     let mut arena = Arena::over(memory.as_mut()).unwrap();
-    let error = PlanBackbone::carve(&mut arena, plan).err().unwrap();
+    let error = PlanBackbone::carve(&mut arena, plan, 1).err().unwrap();
     assert_eq!(error.status(), Status::ArenaTooSmall);
 }

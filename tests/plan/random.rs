@@ -2,7 +2,9 @@
 
 use crate::convolutions::Conv;
 use crate::layers::{sides, window};
-use crate::support::{Builder, Bytes, Expected, Noise, arena, f32_tensor, output, run, u8_tensor};
+use crate::support::{
+    Builder, Bytes, Expected, Noise, Threads, arena, arena_for, f32_tensor, output, run, u8_tensor,
+};
 use proptest::prelude::*;
 use zsseg::math::network::kernels::{NetworkKernels, PORTABLE};
 use zsseg::plan::{
@@ -171,7 +173,13 @@ proptest! {
     }
 
     #[test]
-    fn a_run_in_pieces_gives_the_same_bits(seed: u64, count in 1usize..7, pieces in 1usize..5) {
+    fn a_run_in_pieces_or_parts_gives_the_same_bits(
+        seed: u64,
+        count in 1usize..7,
+        pieces in 1usize..5,
+        threads in 2usize..6,
+    ) {
+        let pool = Threads::default();
         let mut builder = random(seed, count);
         // Steps that seem long are cut row by row.
         builder.steps.iter_mut().for_each(|step| step.macs = u64::MAX);
@@ -189,6 +197,11 @@ proptest! {
             }
             prop_assert!(calls * pieces >= builder.steps.len());
             prop_assert_eq!(output(&plan, &whole), output(&plan, &sliced), "{}", kernels.name);
+
+            runner.set_threads(Some(&pool), threads);
+            let mut cut = arena_for(&plan, &input, threads);
+            runner.run(cut.as_mut()).unwrap();
+            prop_assert_eq!(output(&plan, &whole), output(&plan, &cut), "{}", kernels.name);
 
             let mut stepped = arena(&plan, &input);
             let mut done = runner.run_pieces(stepped.as_mut(), 1).unwrap();

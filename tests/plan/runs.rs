@@ -4,12 +4,14 @@ use crate::convolutions::Conv;
 use crate::layers::{dense, window};
 use crate::reference::Values;
 use crate::support::{
-    Builder, Noise, arena, check_exactly, check_nearly, f32_tensor, output, u8_tensor,
+    Builder, Noise, Threads, arena, arena_for, check_exactly, check_nearly, f32_tensor, output,
+    u8_tensor,
 };
 use zsseg::plan::{
     BinaryOp, Lifetime, NO_TENSOR, Operation, Plan, Runner, Tensor, TensorIndex, Window,
 };
 use zsseg::status::Status;
+use zsseg::threads::{Part, ThreadPool};
 
 #[test]
 fn steps_in_place() {
@@ -213,4 +215,80 @@ fn a_frame_that_is_given_up_leaves_nothing() {
     runner.run(arena.as_mut()).unwrap();
     assert_eq!(output(&plan, &arena), builder.reference(&input));
     assert_ne!(plan.outputs().next(), Some(NO_TENSOR));
+}
+
+/// Three convolutions of eight rows, with a scale of steps that seem long.
+fn long_convolutions() -> Builder {
+    let noise = &mut Noise(12);
+    let mut builder = Builder::new(u8_tensor([8, 9, 5], 0.1, 120));
+    let mut last = 0;
+    for _ in 0..3 {
+        let output = builder.tensor(u8_tensor([8, 9, 5], 0.1, 120));
+        last = builder.conv_u8(noise, last, output, Conv::of(window(3, 1, 1)));
+    }
+    builder.steps.iter_mut().for_each(|step| step.macs = u64::MAX);
+    builder.finish(last)
+}
+
+#[test]
+fn as_many_parts_as_threads_and_memory_allow() {
+    let builder = long_convolutions();
+    let bytes = builder.encode();
+    let plan = Plan::new(&bytes).unwrap();
+    let input = Noise(1).values(&builder.tensors[0]);
+    let want = builder.reference(&input);
+    assert!(plan.arena_bytes_for(2) > plan.arena_bytes());
+    // Memory and threads, and the parts of each convolution; 0 where the pool is not asked.
+    for (memory, threads, parts) in
+        [(4, 4, 4), (4, 2, 2), (2, 4, 2), (1, 4, 0), (4, 1, 0), (99, 99, 8)]
+    {
+        let pool = Threads::default();
+        let mut runner = Runner::new(plan);
+        runner.set_threads(Some(&pool), threads);
+        let mut arena = arena_for(&plan, &input, memory);
+        runner.run(arena.as_mut()).unwrap();
+        assert_eq!(output(&plan, &arena), want);
+        assert_eq!(pool.parts.into_inner(), 3 * parts);
+    }
+}
+
+#[test]
+fn steps_that_are_too_short_are_not_cut() {
+    let mut builder = long_convolutions();
+    builder.steps.iter_mut().for_each(|step| step.macs = 1 << 18);
+    let bytes = builder.encode();
+    let plan = Plan::new(&bytes).unwrap();
+    let input = Noise(1).values(&builder.tensors[0]);
+    let pool = Threads::default();
+    let mut runner = Runner::new(plan);
+    runner.set_threads(Some(&pool), 8);
+    let mut arena = arena_for(&plan, &input, 8);
+    runner.run(arena.as_mut()).unwrap();
+    assert_eq!(output(&plan, &arena), builder.reference(&input));
+    assert_eq!(pool.parts.into_inner(), 0);
+}
+
+/// Runs some parts, some of them twice, others never.
+struct Unreliable;
+
+impl ThreadPool for Unreliable {
+    fn run(&self, parts: &mut [&mut dyn Part]) {
+        for part in parts.iter_mut().rev().step_by(2) {
+            part.run();
+            part.run();
+        }
+    }
+}
+
+#[test]
+fn parts_that_a_pool_leaves_out_are_made_all_the_same() {
+    let builder = long_convolutions();
+    let bytes = builder.encode();
+    let plan = Plan::new(&bytes).unwrap();
+    let input = Noise(1).values(&builder.tensors[0]);
+    let mut runner = Runner::new(plan);
+    runner.set_threads(Some(&Unreliable), 5);
+    let mut arena = arena_for(&plan, &input, 5);
+    runner.run(arena.as_mut()).unwrap();
+    assert_eq!(output(&plan, &arena), builder.reference(&input));
 }

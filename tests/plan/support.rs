@@ -2,6 +2,7 @@
 
 use crate::reference::Values;
 use sha2::{Digest, Sha256};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use zsseg::arena::ALIGN_BYTES;
 use zsseg::math::network::kernels::NetworkKernels;
@@ -10,6 +11,7 @@ use zsseg::plan::{
     TensorIndex, encode, scratch_bytes,
 };
 use zsseg::status::Result;
+use zsseg::threads::{Part, ThreadPool};
 
 /// Largest plan that fuzzing starts from.
 const MAX_SEED_BYTES: usize = 16 << 10;
@@ -220,7 +222,12 @@ impl std::ops::Deref for Bytes {
 
 /// An arena for a plan, with the input in it. Everything else holds noise.
 pub fn arena(plan: &Plan<'_>, input: &Values) -> Bytes {
-    let mut arena = Bytes::zeros(plan.arena_bytes());
+    arena_for(plan, input, 1)
+}
+
+/// As [`arena`], for several threads.
+pub fn arena_for(plan: &Plan<'_>, input: &Values, threads: usize) -> Bytes {
+    let mut arena = Bytes::zeros(plan.arena_bytes_for(threads));
     for (index, byte) in arena.as_mut().iter_mut().enumerate() {
         *byte = (index * 37 % 251) as u8;
     }
@@ -234,6 +241,24 @@ pub fn run(runner: &mut Runner<'_>, input: &Values) -> Result<Values> {
     let mut arena = arena(runner.plan(), input);
     runner.run(arena.as_mut())?;
     Ok(output(runner.plan(), &arena))
+}
+
+/// A thread for each part.
+#[derive(Default)]
+pub struct Threads {
+    /// Parts that were run.
+    pub parts: AtomicUsize,
+}
+
+impl ThreadPool for Threads {
+    fn run(&self, parts: &mut [&mut dyn Part]) {
+        self.parts.fetch_add(parts.len(), Ordering::Relaxed);
+        std::thread::scope(|scope| {
+            for part in parts {
+                scope.spawn(|| part.run());
+            }
+        });
+    }
 }
 
 /// The first output in an arena.
@@ -286,12 +311,19 @@ fn compared(builder: &Builder) -> Vec<(Values, Values)> {
     let plan = Plan::new(&bytes).unwrap();
     let input = Noise(99).values(&builder.tensors[0]);
     let want = builder.reference(&input);
+    let pool = Threads::default();
     let compare = |kernels: NetworkKernels| {
         let mut runner = Runner::with_kernels(plan, kernels);
         let found = run(&mut runner, &input).unwrap();
         let mut sliced = arena(&plan, &input);
         while !runner.run_pieces(sliced.as_mut(), 1).unwrap() {}
         assert_eq!(found, output(&plan, &sliced), "{} in pieces", kernels.name);
+        for threads in [2, 3, 40] {
+            runner.set_threads(Some(&pool), threads);
+            let mut cut = arena_for(&plan, &input, threads);
+            runner.run(cut.as_mut()).unwrap();
+            assert_eq!(found, output(&plan, &cut), "{} on {threads} threads", kernels.name);
+        }
         (want.clone(), found)
     };
     NetworkKernels::all().map(compare).collect()

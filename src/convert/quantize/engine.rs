@@ -190,7 +190,7 @@ impl<'a> Engine<'a> {
         let start = memory.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
         let mut arena = Arena::over(&mut memory[start..])?;
         let input = PlanBackbone::input_of(&plan)?;
-        let mut backbone = PlanBackbone::carve(&mut arena, plan)?;
+        let mut backbone = PlanBackbone::carve(&mut arena, plan, 1)?;
         let mut values = vec![0.0; self.input_len()];
         for sample in 0..samples.len() {
             samples.read(sample, &mut values)?;

@@ -13,7 +13,7 @@ mod site;
 mod unary;
 mod work;
 
-pub use site::Site;
+pub use site::{Site, is_by_pixel};
 pub use work::Work;
 
 use super::reader::{Plan, Target};

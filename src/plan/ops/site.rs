@@ -27,15 +27,57 @@ impl Located {
     pub fn bytes(&self) -> Range<usize> {
         self.start..self.end
     }
+
+    /// Bytes from row to row.
+    pub fn row_bytes(&self) -> usize {
+        let elements = u64::from(self.tensor.width).saturating_mul(self.tensor.pixel_stride.into());
+        elements.saturating_mul(self.tensor.element.bytes()) as usize
+    }
+
+    /// Leaves some rows alone; `None` if it has fewer.
+    pub fn keep_rows(&mut self, rows: Range<usize>) -> Option<()> {
+        if rows.start > rows.end || rows.end > self.tensor.height as usize {
+            return None;
+        }
+        self.start = self.start.checked_add(rows.start.checked_mul(self.row_bytes())?)?;
+        self.tensor.height = rows.len() as u32;
+        Some(())
+    }
+
+    /// As [`Located::keep_rows`] of a map with `height` rows; one with a single row, which is
+    /// repeated, stays as it is.
+    pub fn keep_rows_of(&mut self, height: u32, rows: &Range<usize>) -> Option<()> {
+        match self.tensor.height {
+            found if found == height => self.keep_rows(rows.clone()),
+            1 => Some(()),
+            _ => None,
+        }
+    }
 }
 
 /// A step, its tensors and its constants.
+#[derive(Clone)]
 pub struct Site<'p> {
     pub operation: Operation,
     pub inputs: [Option<Located>; MAX_INPUTS],
     pub output: Located,
     pub scratch: Option<Located>,
     pub constants: [&'p [u8]; MAX_CONSTANTS],
+}
+
+/// Whether a pixel of an operation's output needs no other pixels of its inputs than its own.
+pub fn is_by_pixel(operation: &Operation) -> bool {
+    match operation {
+        Operation::Convolution { window, .. } => *window == Window::POINT,
+        Operation::Binary { .. }
+        | Operation::Unary { .. }
+        | Operation::ChannelMean
+        | Operation::Softmax
+        | Operation::LayerNorm { .. }
+        | Operation::Quantize
+        | Operation::Dequantize => true,
+        _ => false,
+    }
 }
 
 /// How long a constant must be, in bytes.
@@ -73,7 +115,7 @@ impl<'p> Site<'p> {
             scratch: located(step.scratch)?,
             constants: step.constants.map(|c| plan.constant(&c).unwrap_or_default()),
         };
-        if site.output.tensor.height == 1 && site.is_by_pixel() {
+        if site.output.tensor.height == 1 && is_by_pixel(&site.operation) {
             let inputs = site.inputs.iter_mut().flatten();
             for Located { tensor, .. } in inputs.chain([&mut site.output]) {
                 if tensor.height == 1 {
@@ -82,21 +124,6 @@ impl<'p> Site<'p> {
             }
         }
         Ok(site)
-    }
-
-    /// Whether a pixel of the output needs no other pixels of the inputs than its own.
-    fn is_by_pixel(&self) -> bool {
-        match self.operation {
-            Operation::Convolution { window, .. } => window == Window::POINT,
-            Operation::Binary { .. }
-            | Operation::Unary { .. }
-            | Operation::ChannelMean
-            | Operation::Softmax
-            | Operation::LayerNorm { .. }
-            | Operation::Quantize
-            | Operation::Dequantize => true,
-            _ => false,
-        }
     }
 
     /// Whether the step works in the bytes of its first input.

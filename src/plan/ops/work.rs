@@ -28,7 +28,12 @@ impl<'w> Work<'w> {
     ) -> Option<Work<'w>> {
         let scratch = site.scratch.map_or(0..0, |scratch| scratch.bytes());
         let regions = Regions::split(arena, site.output.bytes(), scratch)?;
-        Some(Work { kernels, rows, regions })
+        Some(Work::of(regions, kernels, rows))
+    }
+
+    /// With memory that was split already.
+    pub fn of(regions: Regions<'w>, kernels: &'w NetworkKernels, rows: Range<usize>) -> Work<'w> {
+        Work { kernels, rows, regions }
     }
 
     /// Input `index` of the step.

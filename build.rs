@@ -37,7 +37,7 @@ mod capi {
 
     const CONFIG: &str = "cbindgen.toml";
     /// In the order of the header.
-    const SOURCES: [&str; 10] = [
+    const SOURCES: [&str; 11] = [
         "src/ffi/types.rs",
         "src/ffi/types_classes.rs",
         "src/ffi/types_work.rs",
@@ -47,6 +47,7 @@ mod capi {
         "src/ffi/classes.rs",
         "src/ffi/settings.rs",
         "src/ffi/steps.rs",
+        "src/ffi/threads.rs",
         "src/ffi/object.rs",
     ];
 

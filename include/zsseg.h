@@ -39,7 +39,8 @@
  * calls that come while one works on the handle, from an interrupt or from the clock's callback,
  * return ZSSEG_E_INVALID_STATE and change nothing; do not rely on it between threads. Different
  * handles share nothing that is written, so each may have its own thread, and they may share one
- * bundle. Functions without a handle may be called from any thread.
+ * bundle. Functions without a handle may be called from any thread. The library starts no thread
+ * for a compiled network; zsseg_set_thread_pool() lends it some of the program's.
  *
  * Sizes. Every struct starts with struct_size, which the caller sets to sizeof of that struct. A
  * program compiled against an older header goes on working with a newer library.
@@ -592,6 +593,28 @@ typedef struct zsseg_times_t {
 } zsseg_times_t;
 
 /**
+ * Calls `part(parts, i)` for each `i` from 0 to `count` - 1 once, on any threads, the calling one
+ * perhaps among them, and returns when all these calls have returned. `count` is at most 16. It
+ * calls no function of this header and does not unwind.
+ */
+typedef void (*zsseg_run_parts_t)(void *context,
+                                  void (*part)(void *parts, uint32_t index),
+                                  void *parts,
+                                  uint32_t count);
+
+/** Threads of the program, for zsseg_set_thread_pool(). */
+typedef struct zsseg_thread_pool_t {
+    /** sizeof(zsseg_thread_pool_t), set by the caller. */
+    uint32_t struct_size;
+    /** Always 0. */
+    uint32_t reserved;
+    /** Handed to `run`. */
+    void *context;
+    /** Runs parts side by side. */
+    zsseg_run_parts_t run;
+} zsseg_thread_pool_t;
+
+/**
  * A vision transformer's last block, as zsseg_object_mask() needs it. The values of MaskDistill
  * are named.
  */
@@ -1089,6 +1112,18 @@ zsseg_status_t zsseg_cancel(zsseg_t *handle);
  * Requires: `handle` came from zsseg_init() and no other thread uses it; `times` is NULL or valid.
  */
 zsseg_status_t zsseg_stage_times(zsseg_t *handle, zsseg_times_t *times);
+
+/**
+ * Has layers of a compiled network worked on by threads of the program: each is cut into at most
+ * as many parts as zsseg_limits_t.threads says, and `pool->run` is called with them on the thread
+ * that works on the handle, several times per frame. NULL gives all work to that thread again. The
+ * masks are the same. An ONNX network has threads of its own; microcontrollers work on one.
+ *
+ * Requires: `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL or leads to a
+ * struct whose function keeps what zsseg_run_parts_t says for as long as it is set.
+ */
+zsseg_status_t zsseg_set_thread_pool(zsseg_t *handle,
+                                     const zsseg_thread_pool_t *pool);
 
 /**
  * Exact number of arena bytes that zsseg_object_mask() will need; a multiple of

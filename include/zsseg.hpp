@@ -995,6 +995,13 @@ public:
     {
         return noted(zsseg_set_clock(handle_, now_ns));
     }
+    /** Threads for the layers of a compiled network: `run` keeps what zsseg_run_parts_t says. */
+    Status set_thread_pool(zsseg_run_parts_t run, void *context = nullptr) noexcept
+    {
+        const zsseg_thread_pool_t pool = {sizeof pool, 0, context, run};
+        return noted(zsseg_set_thread_pool(handle_, &pool));
+    }
+    Status unset_thread_pool() noexcept { return noted(zsseg_set_thread_pool(handle_, nullptr)); }
     /** 0 for no deadline. */
     Status set_deadline_us(std::uint64_t deadline_us) noexcept
     {

@@ -11,6 +11,7 @@ use crate::limits::{Limits, MAX_CLASSES, MAX_THREADS};
 use crate::math::kernels::Kernels;
 use crate::plan::{Plan, Runner};
 use crate::segmenter::Segmenter;
+use crate::threads::Workers;
 use crate::trace::StageTimes;
 use crate::viz::Picture;
 use anyhow::{Context, Result};
@@ -42,7 +43,7 @@ pub struct Args {
     /// Frames to run before.
     #[arg(long, value_name = "N", default_value_t = 3)]
     warmup: u32,
-    /// Threads for the network.
+    /// Threads for the network, the calling one among them.
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_THREADS)))]
     threads: u32,
@@ -158,8 +159,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let limits = bench_classes::limits(&bundle, limits, args.extra_classes);
     let mut memory = Memory::for_model(&bundle, &limits)?;
     let start = Instant::now();
+    let workers = Workers::new(limits.threads)?;
     let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
         .with_context(|| file.path.display().to_string())?;
+    segmenter.set_thread_pool(Some(&workers));
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
     let adding = bench_classes::measure(&mut segmenter, &limits)?;
     let frames = measure(&mut segmenter, &picture, args)?;

@@ -14,6 +14,7 @@ use super::model::{Memory, ModelFile, clock};
 use super::{Outcome, picture};
 use crate::limits::{MAX_FRAME_SIDE, MAX_THREADS};
 use crate::segmenter::Segmenter;
+use crate::threads::Workers;
 use anyhow::{Context, Error, Result};
 use api::{Api, Call};
 use http::{Connection, Failure, Response};
@@ -54,7 +55,7 @@ pub struct Args {
     /// Allow an address that other machines can reach: everyone there can use the page.
     #[arg(long)]
     allow_remote: bool,
-    /// Threads for the network.
+    /// Threads for the network, the calling one among them.
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_THREADS)))]
     threads: u32,
@@ -68,8 +69,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let bundle = file.bundle()?;
     let limits = studio::limits(&bundle, MAX_FRAME_SIDE, args.threads);
     let mut memory = Memory::for_model(&bundle, &limits)?;
+    let workers = Workers::new(limits.threads)?;
     let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
         .map_err(|error| Error::new(error).context(file.path.display().to_string()))?;
+    segmenter.set_thread_pool(Some(&workers));
     segmenter.set_clock(clock());
     let api = Api { studio: Studio::new(segmenter, limits.fusion), sample };
 

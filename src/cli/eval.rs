@@ -11,6 +11,7 @@ use super::{Outcome, png, write};
 use crate::limits::{Limits, MAX_THREADS};
 use crate::segmenter::{FusionSettings, Segmenter};
 use crate::spec::{Decision, Stacking};
+use crate::threads::Workers;
 use crate::train::data::{ClassList, DataSet, FileSet, Role, Roles, Split, picture_size};
 use crate::train::eval::{
     BundlePredictor, Common, Evaluation, Protocol, Report, Resolution, Scored, Setup, Space,
@@ -90,7 +91,7 @@ pub struct Args {
     /// Print one JSON document instead of the tables.
     #[arg(long)]
     json: bool,
-    /// Threads for the network.
+    /// Threads for the network, the calling one among them.
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_THREADS)))]
     threads: u32,
@@ -201,8 +202,10 @@ fn evaluated(args: &Args, data: &FileSet) -> Result<Evaluation> {
     let fusion = args.shapes.settings();
     let limits = Limits { fusion: fusion.is_some(), ..args.classes.limits(limits) };
     let mut memory = Memory::for_model(&bundle, &limits)?;
+    let workers = Workers::new(limits.threads)?;
     let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
         .map_err(|error| Error::new(error).context(file.path.display().to_string()))?;
+    segmenter.set_thread_pool(Some(&workers));
     segmenter.set_decision(args.decision.of(bundle.decision())?)?;
     segmenter.set_fusion(fusion)?;
     args.classes.apply(&mut segmenter)?;

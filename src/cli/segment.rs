@@ -12,6 +12,7 @@ use super::{Outcome, picture, png, write};
 use crate::classes::voc_color;
 use crate::limits::{Limits, MAX_THREADS};
 use crate::segmenter::Segmenter;
+use crate::threads::Workers;
 use crate::viz::{LegendEntry, Palette, Picture, with_legend};
 use anyhow::{Error, Result};
 use clap::ValueEnum;
@@ -67,7 +68,7 @@ pub struct Args {
     /// Colours of masks and overlays.
     #[arg(long, value_enum, default_value_t = PaletteName::Bundle)]
     palette: PaletteName,
-    /// Threads for the network.
+    /// Threads for the network, the calling one among them.
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_THREADS)))]
     threads: u32,
@@ -150,8 +151,10 @@ fn work(
         None => None,
     };
     let mut memory = Memory::for_model(&bundle, &limits)?;
+    let workers = Workers::new(limits.threads)?;
     let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
         .map_err(|error| Error::new(error).context(file.path.display().to_string()))?;
+    segmenter.set_thread_pool(Some(&workers));
     segmenter.set_clock(clock());
     segmenter.set_decision(args.decision.of(bundle.decision())?)?;
     segmenter.set_fusion(args.fusion.settings())?;

@@ -21,7 +21,8 @@ pub(super) unsafe trait Versioned: Sized {
 /// States that structs are [`Versioned`], with the first field that each older header lacked.
 macro_rules! versioned {
     ($($name:ident $(without $field:ident)*;)*) => {$(
-        // SAFETY: `repr(C)`, integers, floats and raw pointers only, `struct_size` first.
+        // SAFETY: `repr(C)`, integers, floats, raw pointers and optional functions only,
+        // `struct_size` first.
         unsafe impl Versioned for $name {
             const OLDER_BYTES: &'static [usize] = &[$(core::mem::offset_of!($name, $field)),*];
         }
@@ -41,6 +42,7 @@ versioned! {
     zsseg_decision_t;
     zsseg_frame_t;
     zsseg_fusion_t;
+    zsseg_thread_pool_t;
     zsseg_times_t;
     zsseg_object_settings_t;
     zsseg_object_t;

@@ -1,6 +1,7 @@
 //! What stands between a C caller and the library: the handle, the panic guard, texts.
 
 use super::frames::Frame;
+use super::threads::ProgramThreads;
 use super::types::zsseg_t;
 use crate::arena::ALIGN_BYTES;
 use crate::segmenter::Segmenter;
@@ -31,6 +32,7 @@ pub(super) fn arena_bytes(segmenter_bytes: usize) -> Option<usize> {
 pub(super) struct Control {
     state: AtomicU32,
     cancel: AtomicBool,
+    threads: ProgramThreads,
 }
 
 /// The control of the handle at the start of an arena.
@@ -65,7 +67,11 @@ impl Handle {
         let place = control_of(handle);
         // SAFETY: aligned, inside the arena, and from here on only shared.
         let control: &'static Control = unsafe {
-            place.write(Control { state: AtomicU32::new(LIVE), cancel: AtomicBool::new(false) });
+            place.write(Control {
+                state: AtomicU32::new(LIVE),
+                cancel: AtomicBool::new(false),
+                threads: ProgramThreads::NONE,
+            });
             &*place
         };
         segmenter.set_cancel_flag(Some(&control.cancel));
@@ -80,6 +86,11 @@ impl Handle {
         // SAFETY: aligned and inside the arena; the control lies behind it.
         unsafe { handle.cast::<Handle>().write(value) };
         handle
+    }
+
+    /// Where the program's threads are noted.
+    pub(super) fn threads(&self) -> &'static ProgramThreads {
+        &self.control.threads
     }
 
     /// Runs `call` and notes its error. A panic poisons the handle.

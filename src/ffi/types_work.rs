@@ -3,6 +3,7 @@
 #![allow(non_camel_case_types)]
 
 use super::types::{zsseg_features_t, zsseg_image_t};
+use core::ffi::c_void;
 
 /// A class takes the shape of the segment that fits it best. `parameter` is the least
 /// intersection over union, usually 0.5.
@@ -51,6 +52,31 @@ pub struct zsseg_fusion_t {
     pub parameter: f32,
     /// Segments: 0 (nothing changes) to 5.
     pub segments: u32,
+}
+
+/// Calls `part(parts, i)` for each `i` from 0 to `count` - 1 once, on any threads, the calling one
+/// perhaps among them, and returns when all these calls have returned. `count` is at most 16. It
+/// calls no function of this header and does not unwind.
+pub type zsseg_run_parts_t = Option<
+    unsafe extern "C" fn(
+        context: *mut c_void,
+        part: extern "C" fn(parts: *mut c_void, index: u32),
+        parts: *mut c_void,
+        count: u32,
+    ),
+>;
+
+/// Threads of the program, for zsseg_set_thread_pool().
+#[repr(C)]
+pub struct zsseg_thread_pool_t {
+    /// sizeof(zsseg_thread_pool_t), set by the caller.
+    pub struct_size: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Handed to `run`.
+    pub context: *mut c_void,
+    /// Runs parts side by side.
+    pub run: zsseg_run_parts_t,
 }
 
 /// Where the time of a frame went, in nanoseconds; zeros without a clock.

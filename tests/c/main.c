@@ -36,6 +36,7 @@ static const struct {
     {"error texts", test_error_text, 0},
     {"closed handles", test_closed, 0},
     {"two threads", test_threads, 0},
+    {"thread pool: arguments", test_thread_pool_arguments, 0},
     {"older structs", test_older_structs, 0},
     {"what a bundle is open to", test_ways, 0},
     {"cost of a class", test_class_cost, 0},
@@ -67,6 +68,7 @@ static const struct {
     {"network: arena canaries", test_network_canaries, 1},
     {"network: damage", test_network_damage, 1},
     {"network: two threads", test_network_threads, 1},
+    {"network: thread pool", test_thread_pool, 1},
 };
 
 static int load(struct fixture *fixture, int argc, char **argv)

@@ -254,6 +254,8 @@ void test_settings(const Bytes &bytes)
     CHECK(segmenter.begin(input, width, height, mask.output(), &affinity));
     CHECK(segmenter.cancel() && segmenter.step(1).status().code() == ZSSEG_E_CANCELLED);
     CHECK(segmenter.set_deadline_us(1).code() == ZSSEG_E_INVALID_STATE);
+    CHECK(segmenter.set_thread_pool(nullptr).code() == ZSSEG_E_NULL_POINTER);
+    CHECK(bool(segmenter.unset_thread_pool()));
     CHECK(segmenter.set_clock(nullptr) && segmenter.stage_times()->head_ns == 0);
     CHECK(segmenter.unset_fusion());
 }

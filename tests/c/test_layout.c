@@ -151,6 +151,12 @@ OFFSET(zsseg_fusion_t, mode, 4, 4);
 OFFSET(zsseg_fusion_t, parameter, 8, 8);
 OFFSET(zsseg_fusion_t, segments, 12, 12);
 
+SIZE(zsseg_thread_pool_t, 24, 16);
+OFFSET(zsseg_thread_pool_t, struct_size, 0, 0);
+OFFSET(zsseg_thread_pool_t, reserved, 4, 4);
+OFFSET(zsseg_thread_pool_t, context, 8, 8);
+OFFSET(zsseg_thread_pool_t, run, 16, 12);
+
 SIZE(zsseg_times_t, 48, 48);
 OFFSET(zsseg_times_t, struct_size, 0, 0);
 OFFSET(zsseg_times_t, reserved, 4, 4);

@@ -1,4 +1,5 @@
-/* Two handles on two threads, sharing one bundle, give what they give one after the other. */
+/* Two handles on two threads, sharing one bundle, give what they give one after the other; one
+ * handle on several threads gives what it gives on one. */
 #define _POSIX_C_SOURCE 200112L
 
 #include <pthread.h>
@@ -102,4 +103,116 @@ void test_network_threads(const struct fixture *fixture)
 {
     compare(fixture, work_on_frames, fixture->network, fixture->picture_width,
             fixture->picture_height);
+}
+
+/* What a pool was asked. */
+struct pool {
+    unsigned calls;
+    unsigned parts;
+};
+
+struct share {
+    void (*part)(void *parts, uint32_t index);
+    void *parts;
+    uint32_t index;
+};
+
+static void *work_on_part(void *argument)
+{
+    struct share *share = argument;
+    share->part(share->parts, share->index);
+    return NULL;
+}
+
+/* A thread for each part but the first. */
+static void run_on_threads(void *context, void (*part)(void *parts, uint32_t index), void *parts,
+                           uint32_t count)
+{
+    struct pool *pool = context;
+    pthread_t threads[16];
+    struct share shares[16];
+    uint32_t index;
+    pool->calls += 1;
+    pool->parts += count;
+    for (index = 1; index < count; index++) {
+        shares[index].part = part;
+        shares[index].parts = parts;
+        shares[index].index = index;
+        if (pthread_create(&threads[index], NULL, work_on_part, &shares[index]) != 0) {
+            fprintf(stderr, "no thread\n");
+            exit(2);
+        }
+    }
+    part(parts, 0);
+    for (index = 1; index < count; index++) {
+        pthread_join(threads[index], NULL);
+    }
+}
+
+/* Some parts twice, some never, and one that there is not. */
+static void run_badly(void *context, void (*part)(void *parts, uint32_t index), void *parts,
+                      uint32_t count)
+{
+    struct pool *pool = context;
+    pool->calls += 1;
+    pool->parts += count;
+    part(parts, count - 1);
+    part(parts, count - 1);
+    part(parts, count);
+    part(parts, UINT32_MAX);
+}
+
+void test_thread_pool(const struct fixture *fixture)
+{
+    uint32_t width = fixture->picture_width, height = fixture->picture_height;
+    zsseg_limits_t limits = limits_for(width, height);
+    zsseg_image_t image = image_rgb8(fixture->picture.data, width, height);
+    struct planes alone = planes_new(width, height), shared = planes_new(width, height);
+    zsseg_output_t output = output_of(&alone, width);
+    struct pool asked = {0, 0};
+    zsseg_thread_pool_t pool = {sizeof pool, 0, &asked, run_on_threads};
+    struct segmenter segmenter;
+    unsigned calls;
+
+    limits.threads = 3;
+    segmenter = segmenter_open_with(fixture->network, &limits);
+    CHECK_STATUS(zsseg_segment(segmenter.handle, &image, &output), ZSSEG_OK);
+    CHECK(asked.calls == 0);
+
+    output = output_of(&shared, width);
+    CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, &pool), ZSSEG_OK);
+    CHECK_STATUS(zsseg_segment(segmenter.handle, &image, &output), ZSSEG_OK);
+    CHECK(planes_equal(&alone, &shared));
+    CHECK(asked.calls > 10 && asked.parts >= 2 * asked.calls && asked.parts <= 3 * asked.calls);
+
+    bytes_fill(shared.labels, PATTERN);
+    pool.run = run_badly;
+    CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, &pool), ZSSEG_OK);
+    calls = asked.calls;
+    CHECK_STATUS(zsseg_segment(segmenter.handle, &image, &output), ZSSEG_OK);
+    CHECK(asked.calls == 2 * calls);
+    CHECK(planes_equal(&alone, &shared));
+
+    bytes_fill(shared.labels, PATTERN);
+    CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, NULL), ZSSEG_OK);
+    CHECK_STATUS(zsseg_segment(segmenter.handle, &image, &output), ZSSEG_OK);
+    CHECK(asked.calls == 2 * calls);
+    CHECK(planes_equal(&alone, &shared));
+
+    planes_free(&alone);
+    planes_free(&shared);
+    segmenter_close(&segmenter);
+}
+
+void test_thread_pool_arguments(const struct fixture *fixture)
+{
+    struct segmenter segmenter = segmenter_open(fixture->tiny, FRAME_WIDTH, FRAME_HEIGHT);
+    zsseg_thread_pool_t pool = {sizeof pool, 0, NULL, NULL};
+    CHECK_STATUS(zsseg_set_thread_pool(NULL, &pool), ZSSEG_E_NULL_POINTER);
+    CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, &pool), ZSSEG_E_NULL_POINTER);
+    pool.run = run_on_threads;
+    pool.struct_size = 4;
+    CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, &pool), ZSSEG_E_STRUCT_SIZE);
+    CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, NULL), ZSSEG_OK);
+    segmenter_close(&segmenter);
 }

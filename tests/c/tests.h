@@ -33,6 +33,8 @@ void test_overlap(const struct fixture *fixture);
 /* test_threads.c */
 void test_threads(const struct fixture *fixture);
 void test_network_threads(const struct fixture *fixture);
+void test_thread_pool(const struct fixture *fixture);
+void test_thread_pool_arguments(const struct fixture *fixture);
 
 /* test_versions.c */
 void test_older_structs(const struct fixture *fixture);

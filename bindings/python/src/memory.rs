@@ -1,4 +1,5 @@
-//! What a segmenter borrows: the bundle's bytes and the arena, in one place that does not move.
+//! What a segmenter borrows: the bundle's bytes, the arena and threads, in one place that does not
+//! move.
 
 use self_cell::{MutBorrow, self_cell};
 use zsseg::arena::ALIGN_BYTES;
@@ -6,6 +7,7 @@ use zsseg::bundle::Bundle;
 use zsseg::limits::Limits;
 use zsseg::segmenter::Segmenter;
 use zsseg::status::{Error, Result};
+use zsseg::threads::Workers;
 
 /// Bytes that start at a multiple of [`ALIGN_BYTES`].
 pub struct AlignedBytes {
@@ -37,10 +39,11 @@ impl AlignedBytes {
     }
 }
 
-/// Owner of the bytes.
+/// Owner of the bytes and threads.
 pub struct Memory {
     bundle: AlignedBytes,
     arena: MutBorrow<AlignedBytes>,
+    workers: Workers,
 }
 
 self_cell!(
@@ -56,9 +59,16 @@ self_cell!(
 /// Opens the bundle and sets a segmenter up in an arena of its own.
 pub fn open(bundle: AlignedBytes, limits: &Limits) -> Result<OwnedSegmenter> {
     let arena_bytes = Segmenter::arena_bytes(&Bundle::parse(bundle.as_slice())?, limits)?;
-    let memory = Memory { bundle, arena: MutBorrow::new(AlignedBytes::zeros(arena_bytes)) };
+    let memory = Memory {
+        bundle,
+        arena: MutBorrow::new(AlignedBytes::zeros(arena_bytes)),
+        workers: Workers::new(limits.threads)?,
+    };
     OwnedSegmenter::try_new(memory, |memory| -> core::result::Result<_, Error> {
         let bundle = Bundle::parse(memory.bundle.as_slice())?;
-        Segmenter::new(&bundle, limits, memory.arena.borrow_mut().as_mut_slice())
+        let arena = memory.arena.borrow_mut().as_mut_slice();
+        let mut segmenter = Segmenter::new(&bundle, limits, arena)?;
+        segmenter.set_thread_pool(Some(&memory.workers));
+        Ok(segmenter)
     })
 }

@@ -100,6 +100,13 @@ def test_features_of_another_engine(segmenter, picture):
     assert np.array_equal(segmenter.segment_features(features, width, height).labels, want)
 
 
+def test_masks_do_not_depend_on_the_number_of_threads(segmenter, picture):
+    several = zsseg.Segmenter(BUNDLE, threads=3)
+    assert np.array_equal(several.segment(picture).labels, segmenter.segment(picture).labels)
+    with pytest.raises(zsseg.ZssegError, match="threads"):
+        zsseg.Segmenter(BUNDLE, threads=65)
+
+
 def test_other_threads_go_on(segmenter, picture):
     """While frames are segmented, another thread of the interpreter makes progress."""
     ticks, stop = [0], threading.Event()

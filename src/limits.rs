@@ -53,7 +53,8 @@ pub struct Limits {
     pub max_frame_width: u32,
     /// Highest frame that will be handed in, in pixels: 1 to [`MAX_FRAME_SIDE`].
     pub max_frame_height: u32,
-    /// Threads that the backbone may use: 1 to [`MAX_THREADS`]. Everything else is
+    /// Threads that the network may use, the calling one among them: 1 to [`MAX_THREADS`]; a compiled
+    /// network uses those of [`crate::threads::ThreadPool`], at most [`MAX_PARTS`]. Everything else is
     /// single-threaded.
     pub threads: u32,
     /// Classes that may be added or replaced at run time: 0 to [`MAX_CLASSES`] together with the

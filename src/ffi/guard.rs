@@ -70,7 +70,7 @@ impl Handle {
             place.write(Control {
                 state: AtomicU32::new(LIVE),
                 cancel: AtomicBool::new(false),
-                threads: ProgramThreads::NONE,
+                threads: ProgramThreads::none(),
             });
             &*place
         };

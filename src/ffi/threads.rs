@@ -19,8 +19,9 @@ pub(super) struct ProgramThreads {
 }
 
 impl ProgramThreads {
-    pub(super) const NONE: ProgramThreads =
-        ProgramThreads { run: AtomicPtr::new(null_mut()), context: AtomicPtr::new(null_mut()) };
+    pub(super) const fn none() -> ProgramThreads {
+        ProgramThreads { run: AtomicPtr::new(null_mut()), context: AtomicPtr::new(null_mut()) }
+    }
 
     fn set(&self, run: *mut c_void, context: *mut c_void) {
         self.run.store(run, Ordering::Relaxed);

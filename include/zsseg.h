@@ -40,7 +40,7 @@
  * return ZSSEG_E_INVALID_STATE and change nothing; do not rely on it between threads. Different
  * handles share nothing that is written, so each may have its own thread, and they may share one
  * bundle. Functions without a handle may be called from any thread. The library starts no thread
- * for a compiled network; zsseg_set_thread_pool() lends it some of the program's.
+ * for a compiled network; it works on the program's if zsseg_set_thread_pool() has given it some.
  *
  * Sizes. Every struct starts with struct_size, which the caller sets to sizeof of that struct. A
  * program compiled against an older header goes on working with a newer library.
@@ -127,6 +127,10 @@
  * the arena. Without this bit nothing is ever allocated.
  */
 #define ZSSEG_CAPABILITY_ENGINE_HEAP 2
+/** Capability: compiled networks may have layers in floats, not in integers only. */
+#define ZSSEG_CAPABILITY_FLOAT_LAYERS 4
+/** Capability: masks can be fused with spectral segments (ZSSEG_USE_FUSION). */
+#define ZSSEG_CAPABILITY_FUSION 8
 
 /** R, G, B bytes. */
 #define ZSSEG_FORMAT_RGB8 1
@@ -1119,8 +1123,8 @@ zsseg_status_t zsseg_stage_times(zsseg_t *handle, zsseg_times_t *times);
  * that works on the handle, several times per frame. NULL gives all work to that thread again. The
  * masks are the same. An ONNX network has threads of its own; microcontrollers work on one.
  *
- * Requires: `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL or leads to a
- * struct whose function keeps what zsseg_run_parts_t says for as long as it is set.
+ * Requires: `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL, or its function
+ * keeps what zsseg_run_parts_t says for as long as it is set.
  */
 zsseg_status_t zsseg_set_thread_pool(zsseg_t *handle,
                                      const zsseg_thread_pool_t *pool);

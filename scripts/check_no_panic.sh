@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 library=target/firmware/libzsseg.a
 cargo rustc --locked --quiet --profile firmware --lib --crate-type staticlib \
-    --no-default-features --features capi
+    --no-default-features --features capi,float-layers,fusion
 functions=$(nm "$library" 2>/dev/null | grep -c ' T zsseg_')
 [ "$functions" -gt 20 ] || { echo "only $functions functions in $library" >&2; exit 1; }
 found=$(objdump -dr --no-show-raw-insn "$library" 2>/dev/null | awk '

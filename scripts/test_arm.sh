@@ -60,7 +60,7 @@ executes() {
 cannot_panic() {
     local library=${CARGO_TARGET_DIR:-target}/$target/firmware/libzsseg.a found
     scripts/cross.sh "$target" cargo rustc --locked --quiet --profile firmware --lib \
-        --crate-type staticlib --no-default-features --features capi || return 1
+        --crate-type staticlib --no-default-features --features capi,float-layers,fusion || return 1
     found=$(aarch64-linux-gnu-objdump -dr --no-show-raw-insn "$library" 2>/dev/null |
         awk '/^[0-9a-f]+ <.*>:$/ { caller = $2; functions++ }
             caller ~ /core.*(slice_index_fail|9panicking)|sha2.*aarch64_sha2/ { next }

@@ -72,6 +72,10 @@ pub const ZSSEG_CAPABILITY_TRACT: u32 = 1;
 /// Capability: the tract engine keeps the network and its activations on its own heap, outside
 /// the arena. Without this bit nothing is ever allocated.
 pub const ZSSEG_CAPABILITY_ENGINE_HEAP: u32 = 2;
+/// Capability: compiled networks may have layers in floats, not in integers only.
+pub const ZSSEG_CAPABILITY_FLOAT_LAYERS: u32 = 4;
+/// Capability: masks can be fused with spectral segments (ZSSEG_USE_FUSION).
+pub const ZSSEG_CAPABILITY_FUSION: u32 = 8;
 
 /// R, G, B bytes.
 pub const ZSSEG_FORMAT_RGB8: u32 = 1;

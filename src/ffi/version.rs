@@ -20,7 +20,11 @@ pub extern "C" fn zsseg_version() -> *const c_char {
 /// What this build can do: ZSSEG_CAPABILITY_* bits.
 #[unsafe(no_mangle)]
 pub extern "C" fn zsseg_capabilities() -> u32 {
-    if cfg!(feature = "tract") { ZSSEG_CAPABILITY_TRACT | ZSSEG_CAPABILITY_ENGINE_HEAP } else { 0 }
+    let tract = ZSSEG_CAPABILITY_TRACT | ZSSEG_CAPABILITY_ENGINE_HEAP;
+    let built = |is_built: bool, bits: u32| if is_built { bits } else { 0 };
+    built(cfg!(feature = "tract"), tract)
+        | built(cfg!(feature = "float-layers"), ZSSEG_CAPABILITY_FLOAT_LAYERS)
+        | built(cfg!(feature = "fusion"), ZSSEG_CAPABILITY_FUSION)
 }
 
 /// English text for a status; "unknown status" for a number that is none. Never NULL.

@@ -15,6 +15,9 @@ const MAX_GRAPH_CELLS: usize = 1_024;
 /// Most segments (methods.md 6.9).
 const MAX_SEGMENTS: usize = 5;
 
+/// Whether this build has fusion.
+const IS_BUILT: bool = cfg!(feature = "fusion");
+
 /// How masks are moved towards spectral segments.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FusionSettings {
@@ -85,6 +88,9 @@ impl<'a> Shapes<'a> {
         scores: Shape,
         kernels: &'static Kernels,
     ) -> Result<Shapes<'a>> {
+        if !IS_BUILT {
+            return Err(Status::Unsupported.about("fusion, which this build leaves out"));
+        }
         let (height, width) = (scores.height, scores.width);
         let block = block_side(source.height, source.width);
         let graph = Shape {
@@ -142,6 +148,9 @@ impl<'a> Shapes<'a> {
         features: &Map<'_, f32>,
         logits: &mut Logits<'_>,
     ) -> Result<bool> {
+        if !IS_BUILT {
+            return Ok(true);
+        }
         match self.stage {
             Stage::Pool(y) => {
                 self.check(features)?;

@@ -10,7 +10,8 @@ static void check_constants(void)
     CHECK(zsseg_abi_version() == ZSSEG_ABI_VERSION);
     CHECK(strlen(zsseg_version()) > 0);
     CHECK((zsseg_capabilities() &
-           ~(uint32_t)(ZSSEG_CAPABILITY_TRACT | ZSSEG_CAPABILITY_ENGINE_HEAP)) == 0);
+           ~(uint32_t)(ZSSEG_CAPABILITY_TRACT | ZSSEG_CAPABILITY_ENGINE_HEAP)) ==
+          (ZSSEG_CAPABILITY_FLOAT_LAYERS | ZSSEG_CAPABILITY_FUSION));
     for (status = ZSSEG_OK; status <= ZSSEG_E_DEADLINE_EXCEEDED; status++) {
         CHECK(strcmp(zsseg_status_str(status), "unknown status") != 0);
     }

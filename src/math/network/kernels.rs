@@ -45,7 +45,7 @@ pub const PORTABLE: NetworkKernels = NetworkKernels {
         true
     },
     bytes: &kernels_u8::PORTABLE,
-    floats: &kernels_f32::PORTABLE,
+    floats: kernels_f32::PORTABLE.if_built(),
 };
 
 impl NetworkKernels {

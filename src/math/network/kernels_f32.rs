@@ -9,6 +9,10 @@ use super::norm_f32::{self, NormKernel, SoftmaxKernel};
 use super::pool_f32::{self, PoolKernel, SumKernel};
 use super::resize_f32::{self, BlendKernel, BlendRowKernel};
 
+/// Whether this build has float layers. Where not, nothing asks for these kernels, and the linker
+/// leaves them out.
+pub const ARE_BUILT: bool = cfg!(feature = "float-layers");
+
 /// A set of kernels compiled for the same instruction set.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelsF32 {
@@ -50,6 +54,28 @@ pub static PORTABLE: KernelsF32 = KernelsF32 {
     blend: resize_f32::blend::<Portable>,
     blend_row: resize_f32::blend_row::<Portable>,
 };
+
+/// In place of all sets in a build without float layers.
+static NONE: KernelsF32 = KernelsF32 {
+    name: "none",
+    tile: gemm_f32::TileKernel { run: |_| {}, rows: &[1] },
+    depthwise: |_| {},
+    finish: |_, _| {},
+    binary: |_, _, _, _| {},
+    pool: |_| {},
+    sum: |_, _, _| {},
+    softmax: |_| {},
+    layer_norm: |_, _| {},
+    blend: |_, _, _, _| {},
+    blend_row: |_| {},
+};
+
+impl KernelsF32 {
+    /// This set, if the build has float layers.
+    pub const fn if_built(&'static self) -> &'static KernelsF32 {
+        if ARE_BUILT { self } else { &NONE }
+    }
+}
 
 /// Every set that this processor runs, and the portable one.
 #[cfg(test)]

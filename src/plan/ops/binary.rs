@@ -2,12 +2,13 @@
 
 use super::activation::{activation, check_activation};
 use super::convolution::check_clamp;
-use super::site::{Length, Site, check_ratio, has_element, has_shape, unsupported};
+use super::site::{Length, Site, check_floats, check_ratio, has_element, has_shape, unsupported};
 use super::work::{Work, range};
 use crate::math::network::elementwise_f32::{
     Binary, Right, binary_f32, binary_in_place_f32, unary_in_place_f32,
 };
 use crate::math::network::elementwise_u8::{AddU8, MulU8, OperandU8};
+use crate::math::network::kernels_f32;
 use crate::math::network::view::{View, ViewMut};
 use crate::plan::step::{Activation, BinaryOp, Operation};
 use crate::plan::tensor::{Element, Tensor};
@@ -62,6 +63,7 @@ pub fn check(site: &Site<'_>) -> Result<()> {
         }
         (Element::U8, None) => Err(unsupported("operator of integers and a constant")),
         (Element::F32, second) => {
+            check_floats()?;
             check_activation(&activation, false)?;
             if second.is_some() { site.check_constants(&[]) } else { check_constant(site) }
         }
@@ -160,6 +162,9 @@ fn kernel_of(op: BinaryOp, swapped: bool) -> Binary {
 }
 
 fn run_f32(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
+    if !kernels_f32::ARE_BUILT {
+        return None;
+    }
     let Operation::Binary { op, swapped, activation: function, .. } = site.operation else {
         return None;
     };

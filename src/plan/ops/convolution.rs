@@ -2,8 +2,8 @@
 
 use super::activation::{activation, check_activation};
 use super::site::{
-    Length, Site, check_addresses, check_ratio, check_window, has_element, invalid, kernel_window,
-    same_shape, unsupported,
+    Length, Site, check_addresses, check_floats, check_ratio, check_window, has_element, invalid,
+    kernel_window, same_shape, unsupported,
 };
 use super::work::Work;
 use crate::math::network::activation_f32::{Epilogue, Residual as ResidualF32};
@@ -15,6 +15,7 @@ use crate::math::network::conv_u8::{
 use crate::math::network::gemm_f32::Weights;
 use crate::math::network::gemm_out::{Places, Requantize, Residual};
 use crate::math::network::gemm_u8::{BLOCK_COLUMNS, TILE_DEPTH};
+use crate::math::network::kernels_f32;
 use crate::plan::step::{Activation, Operation, Window};
 use crate::plan::tensor::{Element, Tensor};
 use crate::status::Result;
@@ -147,6 +148,7 @@ fn check_u8(
 }
 
 fn check_f32(site: &Site<'_>, fields: &Fields, input: &Tensor) -> Result<()> {
+    check_floats()?;
     let output = site.output();
     has_element(output, Element::F32)?;
     check_addresses(site)?;
@@ -276,6 +278,9 @@ fn run_u8_f32(site: &Site<'_>, fields: &Fields, mut work: Work<'_>) -> Option<()
 }
 
 fn run_f32(site: &Site<'_>, fields: &Fields, mut work: Work<'_>) -> Option<()> {
+    if !kernels_f32::ARE_BUILT {
+        return None;
+    }
     let mut residual = None;
     if let (_, Some(_)) = site.one_or_two().ok()? {
         let map = work.input::<f32>(site, 1)?;

@@ -2,7 +2,9 @@
 
 use super::activation::{activation, check_activation};
 use super::convolution::check_clamp;
-use super::site::{Length, Site, check_window, has_element, invalid, kernel_window, unsupported};
+use super::site::{
+    Length, Site, check_floats, check_window, has_element, invalid, kernel_window, unsupported,
+};
 use super::work::Work;
 use crate::math::arch::depthwise_u8_scratch_len;
 use crate::math::network::depthwise_f32::{
@@ -10,6 +12,7 @@ use crate::math::network::depthwise_f32::{
 };
 use crate::math::network::depthwise_u8::{DepthwiseU8, packed_depthwise_len};
 use crate::math::network::kernels::PORTABLE;
+use crate::math::network::kernels_f32;
 use crate::math::network::quantization::QuantizedRange;
 use crate::plan::reader::Target;
 use crate::plan::step::{Activation, Operation, Window};
@@ -44,6 +47,7 @@ pub fn check(site: &Site<'_>) -> Result<()> {
 }
 
 fn check_f32(site: &Site<'_>, window: &Window, activation: &Activation) -> Result<()> {
+    check_floats()?;
     check_activation(activation, true)?;
     let channels = site.output().channels as usize;
     let weights = depthwise_f32::packed_depthwise_len(channels, window.taps()) as u64;
@@ -91,6 +95,9 @@ pub fn run(site: &Site<'_>, work: Work<'_>) -> Option<()> {
 }
 
 fn run_f32(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
+    if !kernels_f32::ARE_BUILT {
+        return None;
+    }
     let Operation::Depthwise { window, activation: function, .. } = &site.operation else {
         return None;
     };

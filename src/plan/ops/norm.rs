@@ -1,8 +1,9 @@
 //! Softmax and layer normalisation over the channels of each pixel.
 
-use super::site::{Length, Site, has_element, invalid, same_shape};
+use super::site::{Length, Site, check_floats, has_element, invalid, same_shape};
 use super::work::{Work, quantization};
 use crate::math::network::kernels::NetworkKernels;
+use crate::math::network::kernels_f32;
 use crate::math::network::layout_f32::copy_f32;
 use crate::math::network::norm_f32::{
     Norm, layer_norm_f32, layer_norm_in_place_f32, softmax_f32, softmax_in_place_f32,
@@ -15,6 +16,7 @@ use core::ops::Range;
 
 /// Checks Softmax and LayerNorm.
 pub fn check(site: &Site<'_>) -> Result<()> {
+    check_floats()?;
     let [input] = site.inputs()?;
     let output = site.output();
     same_shape(input, output)?;
@@ -82,6 +84,9 @@ impl Function<'_> {
 
 /// Makes rows of the output of Softmax or LayerNorm.
 pub fn run(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
+    if !kernels_f32::ARE_BUILT {
+        return None;
+    }
     let function = match site.operation {
         Operation::Softmax => Function::Softmax,
         Operation::LayerNorm { epsilon } => Function::Norm(Norm {

@@ -1,9 +1,11 @@
 //! Pools and means.
 
 use super::site::{
-    Site, check_ratio, check_window, has_element, has_shape, invalid, kernel_window, unsupported,
+    Site, check_floats, check_ratio, check_window, has_element, has_shape, invalid, kernel_window,
+    unsupported,
 };
 use super::work::{Work, range};
+use crate::math::network::kernels_f32;
 use crate::math::network::pool_f32::{Pool, mean_over_pixels_f32, pool_f32};
 use crate::math::network::pool_u8::{Counted, MeanU8};
 use crate::math::network::spans::{pixel, pixel_mut};
@@ -29,7 +31,7 @@ pub fn check(site: &Site<'_>) -> Result<()> {
     has_element(output, input.element)?;
     site.check_constants(&[])?;
     if input.element == Element::F32 {
-        return Ok(());
+        return check_floats();
     }
     if is_mean {
         return check_mean(window.taps() as u64, input, output);
@@ -74,7 +76,10 @@ pub fn check_global(site: &Site<'_>) -> Result<()> {
     site.check_constants(&[])?;
     match input.element {
         Element::U8 => check_mean(input.pixels(), input, output),
-        Element::F32 => site.check_scratch(scratch_bytes(&site.operation, input)),
+        Element::F32 => {
+            check_floats()?;
+            site.check_scratch(scratch_bytes(&site.operation, input))
+        }
     }
 }
 
@@ -90,6 +95,7 @@ pub fn scratch_bytes(operation: &Operation, input: &Tensor) -> usize {
 
 /// Checks ChannelMean.
 pub fn check_channel_mean(site: &Site<'_>) -> Result<()> {
+    check_floats()?;
     let [input] = site.inputs()?;
     has_shape(site.output(), [input.height, input.width, 1])?;
     has_element(input, Element::F32)?;
@@ -121,6 +127,9 @@ pub fn run(site: &Site<'_>, work: Work<'_>) -> Option<()> {
 }
 
 fn run_f32(site: &Site<'_>, mut work: Work<'_>, pool: Pool, window: &Window) -> Option<()> {
+    if !kernels_f32::ARE_BUILT {
+        return None;
+    }
     let input = work.input::<f32>(site, 0)?;
     let output = &mut work.output::<f32>(site)?;
     let kernels = work.kernels.floats;
@@ -169,7 +178,7 @@ fn padding_after(window: &Window, input: &Tensor, output: &Tensor) -> [usize; 2]
 /// Makes the output of GlobalAverage.
 pub fn run_global(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
     let [from] = site.inputs().ok()?;
-    if from.element == Element::F32 {
+    if kernels_f32::ARE_BUILT && from.element == Element::F32 {
         let (input, scratch) = (work.input::<f32>(site, 0)?, work.scratch::<f32>()?);
         let output = work.output::<f32>(site)?;
         let kernels = work.kernels.floats;

@@ -1,6 +1,8 @@
 //! Products of two activations, and attention.
 
-use super::site::{Site, check_addresses, check_ratio, has_element, invalid, unsupported};
+use super::site::{
+    Site, check_addresses, check_floats, check_ratio, has_element, invalid, unsupported,
+};
 use super::work::{Work, carve};
 use crate::math::network::activation_f32::Epilogue;
 use crate::math::network::attention_f32::{
@@ -15,6 +17,7 @@ use crate::math::network::gemm_u8::{
     BLOCK_COLUMNS, DEPTH_STEP, GemmU8, PackedI8, RowsU8, TILE_DEPTH,
 };
 use crate::math::network::kernels::NetworkKernels;
+use crate::math::network::kernels_f32;
 use crate::math::network::view::View;
 use crate::plan::step::{MatrixStrides, Operation};
 use crate::plan::tensor::{Element, Tensor};
@@ -120,6 +123,7 @@ pub fn check(site: &Site<'_>) -> Result<()> {
         let scale = left.scale * right.scale * fields.factor;
         check_ratio(if output.element == Element::U8 { scale / output.scale } else { scale })?;
     } else {
+        check_floats()?;
         has_element(output, Element::F32)?;
         check_addresses(site)?;
     }
@@ -255,6 +259,9 @@ impl<'w> Operands<'w> {
 }
 
 fn run_f32(site: &Site<'_>, mut work: Work<'_>, fields: &Fields) -> Option<()> {
+    if !kernels_f32::ARE_BUILT {
+        return None;
+    }
     let packed = work.scratch::<f32>()?;
     let (a, b) = (work.input::<f32>(site, 0)?, work.input::<f32>(site, 1)?);
     let output = work.output::<f32>(site)?;
@@ -288,6 +295,7 @@ fn run_f32(site: &Site<'_>, mut work: Work<'_>, fields: &Fields) -> Option<()> {
 /// Checks Attention.
 pub fn check_attention(site: &Site<'_>) -> Result<()> {
     let Operation::Attention { heads, head_channels, .. } = site.operation else { return Ok(()) };
+    check_floats()?;
     let [queries, keys, values] = site.inputs()?;
     let output = site.output();
     let channels = u64::from(heads) * u64::from(head_channels);
@@ -309,6 +317,9 @@ pub fn check_attention(site: &Site<'_>) -> Result<()> {
 
 /// Makes heads `rows` of the output.
 pub fn run_attention(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
+    if !kernels_f32::ARE_BUILT {
+        return None;
+    }
     let Operation::Attention { head_channels, factor, .. } = site.operation else { return None };
     let [queries, keys, _] = site.inputs().ok()?;
     let depth = head_channels as usize;

@@ -1,7 +1,8 @@
 //! Resampling.
 
-use super::site::{Site, check_ratio, has_element, has_shape, invalid};
+use super::site::{Site, check_floats, check_ratio, has_element, has_shape, invalid};
 use super::work::{Work, carve, quantization, range};
+use crate::math::network::kernels_f32;
 use crate::math::network::quantization::Quantization;
 use crate::math::network::resample_axis::{Coordinates, Nearest as Near, ResampleAxis, Tap};
 use crate::math::network::resize_f32::{self, Resize, resize_f32, resize_f32_scratch_len};
@@ -17,6 +18,9 @@ pub fn check(site: &Site<'_>) -> Result<()> {
     let [input] = site.inputs()?;
     let output = site.output();
     has_shape(output, [output.height, output.width, input.channels])?;
+    if output.element == Element::F32 {
+        check_floats()?;
+    }
     if input.element == Element::F32 {
         has_element(output, Element::F32)?;
     } else if output.element == Element::U8 {
@@ -146,6 +150,9 @@ fn run_f32(
     coordinates: CoordinateMode,
     scales: [f32; 2],
 ) -> Option<()> {
+    if !kernels_f32::ARE_BUILT {
+        return None;
+    }
     let resize = Resize {
         interpolation: match interpolation {
             Interpolation::Bilinear => resize_f32::Interpolation::Linear,

@@ -1,5 +1,6 @@
 //! A step with its tensors: what the checks and the kernels of an operation look at.
 
+use crate::math::network::kernels_f32;
 use crate::math::network::window::Window as KernelWindow;
 use crate::plan::reader::Plan;
 use crate::plan::step::{MAX_CONSTANTS, MAX_INPUTS, Operation, Step, Window};
@@ -219,6 +220,14 @@ impl<'p> Site<'p> {
             return Err(invalid("working memory").numbers(found, want_bytes as u64));
         }
         Ok(())
+    }
+}
+
+/// Checks that this build has layers in floats.
+pub fn check_floats() -> Result<()> {
+    match kernels_f32::ARE_BUILT {
+        true => Ok(()),
+        false => Err(unsupported("layer in floats, which this build leaves out")),
     }
 }
 

@@ -1,9 +1,10 @@
 //! Functions of single values: activations, and changes between integers and floats.
 
 use super::activation::{activation, check_activation, plain};
-use super::site::{Length, Site, has_element, same_shape, unsupported};
+use super::site::{Length, Site, check_floats, has_element, same_shape, unsupported};
 use super::work::{Work, quantization};
 use crate::math::network::elementwise_f32::{unary_f32, unary_in_place_f32};
+use crate::math::network::kernels_f32;
 use crate::math::network::layout_f32::copy_f32;
 use crate::math::network::spans::pixel_mut;
 use crate::plan::step::{Activation, Operation};
@@ -17,6 +18,7 @@ pub fn check(site: &Site<'_>) -> Result<()> {
     same_shape(input, site.output())?;
     has_element(site.output(), input.element)?;
     if input.element == Element::F32 {
+        check_floats()?;
         if plain(activation).is_none() {
             check_activation(activation, true)?;
         }
@@ -55,6 +57,9 @@ pub fn run_table(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
 }
 
 fn run_f32(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
+    if !kernels_f32::ARE_BUILT {
+        return None;
+    }
     let Operation::Unary { activation: function } = &site.operation else { return None };
     let input = if site.is_in_place() { None } else { Some(work.input::<f32>(site, 0)?) };
     let map = &mut work.output::<f32>(site)?;

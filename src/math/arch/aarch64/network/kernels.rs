@@ -40,7 +40,7 @@ fn of(name: &'static str, gemm_u8: GemmU8Fn) -> NetworkKernels {
         gemm_u8,
         depthwise_u8,
         bytes: &BYTES,
-        floats: &kernels_f32::NEON,
+        floats: kernels_f32::NEON.if_built(),
         ..PORTABLE
     }
 }

@@ -4,6 +4,7 @@ use super::depthwise_u8::{depthwise_u8_avx_vnni, depthwise_u8_avx2, depthwise_u8
 use super::{gemm_dynamic_u8, gemm_u8, kernels_f32, layers_avx2, layers_avx512};
 use crate::math::network::gemm_u8::GemmU8Fn;
 use crate::math::network::kernels::{DepthwiseU8Fn, NetworkKernels, PORTABLE};
+use crate::math::network::kernels_f32::{ARE_BUILT, KernelsF32};
 use crate::math::network::kernels_u8::KernelsU8;
 
 /// The table of a module of layers. A macro, since functions with a target feature are values only
@@ -116,7 +117,8 @@ pub fn supported() -> impl Iterator<Item = NetworkKernels> {
 /// AVX-512 that others need (BW, VL, VNNI and VBMI), or in AVX-VNNI or AVX2.
 fn of(name: &'static str, gemm_u8: GemmU8Fn) -> NetworkKernels {
     let has_avx512 = matches!(name, "amxint8" | "avx512vnni");
-    let floats = kernels_f32::supported().find(|set| has_avx512 || !set.name.contains("avx512"));
+    let fits = |set: &&KernelsF32| has_avx512 || !set.name.contains("avx512");
+    let floats = if ARE_BUILT { kernels_f32::supported().find(fits) } else { None };
     let bytes = if has_avx512 { &BYTES_AVX512 } else { &BYTES_AVX2 };
     let depthwise_u8: DepthwiseU8Fn = match name {
         "amxint8" | "avx512vnni" => |input, layer, output, rows, scratch| {

@@ -1123,8 +1123,8 @@ zsseg_status_t zsseg_stage_times(zsseg_t *handle, zsseg_times_t *times);
  * that works on the handle, several times per frame. NULL gives all work to that thread again. The
  * masks are the same. An ONNX network has threads of its own; microcontrollers work on one.
  *
- * Requires: `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL, or its function
- * keeps what zsseg_run_parts_t says for as long as it is set.
+ * Requires: `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL, or its
+ * function keeps what zsseg_run_parts_t says for as long as it is set.
  */
 zsseg_status_t zsseg_set_thread_pool(zsseg_t *handle,
                                      const zsseg_thread_pool_t *pool);

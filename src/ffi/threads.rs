@@ -108,8 +108,8 @@ impl ThreadPool for ProgramThreads {
 /// masks are the same. An ONNX network has threads of its own; microcontrollers work on one.
 ///
 /// # Safety
-/// `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL, or its function
-/// keeps what zsseg_run_parts_t says for as long as it is set.
+/// `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL, or its
+/// function keeps what zsseg_run_parts_t says for as long as it is set.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn zsseg_set_thread_pool(
     handle: *mut zsseg_t,

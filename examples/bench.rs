@@ -1,7 +1,7 @@
 //! Milliseconds per frame, as the C, C++ and Python examples of the same name measure them.
 //!
 //! ```sh
-//! cargo run --release --example bench -- models/voc11-lite0-zs.zsb tests/data/chelsea.png 20
+//! cargo run --release --example bench -- models/voc11-lite0-zs.zsb tests/data/chelsea.png 20 2
 //! ```
 
 use std::error::Error;
@@ -12,14 +12,16 @@ use zsseg::head::Output;
 use zsseg::image::Image;
 use zsseg::limits::Limits;
 use zsseg::segmenter::Segmenter;
+use zsseg::threads::Workers;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (bundle_path, picture_path, frames) = match arguments.as_slice() {
-        [bundle, picture] => (bundle, picture, 20),
-        [bundle, picture, frames] => (bundle, picture, frames.parse::<usize>()?.max(1)),
-        _ => return Err("usage: bench BUNDLE PICTURE [FRAMES]".into()),
+    let (bundle_path, picture_path, numbers) = match arguments.as_slice() {
+        [bundle, picture, numbers @ ..] if numbers.len() <= 2 => (bundle, picture, numbers),
+        _ => return Err("usage: bench BUNDLE PICTURE [FRAMES [THREADS]]".into()),
     };
+    let frames = numbers.first().map_or(Ok(20), |number| number.parse::<usize>())?.max(1);
+    let threads = numbers.get(1).map_or(Ok(1), |number| number.parse::<u32>())?;
     let bytes = std::fs::read(bundle_path)?;
     let picture = image::open(picture_path)?.to_rgb8();
     let (width, height) = picture.dimensions();
@@ -31,12 +33,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     aligned.copy_from_slice(&bytes);
     let bundle = Bundle::open(aligned)?;
 
-    let limits = Limits::for_frames(width, height);
+    let limits = Limits { threads, ..Limits::for_frames(width, height) };
+    let workers = Workers::new(threads)?;
     let arena_bytes = Segmenter::arena_bytes(&bundle, &limits)?;
     let mut memory = vec![0u8; arena_bytes + ALIGN_BYTES];
     let skip = memory.as_ptr().align_offset(ALIGN_BYTES);
     let arena = &mut memory[skip..skip + arena_bytes];
     let mut segmenter = Segmenter::new(&bundle, &limits, arena)?;
+    segmenter.set_thread_pool(Some(&workers));
 
     let frame = Image::rgb8(&picture, width, height)?;
     let mut labels = vec![0u8; (width * height) as usize];

@@ -214,6 +214,7 @@ if [ ${#network[@]} -gt 0 ]; then
     done
     for name in bench bench_cpp; do
         step "$name" "$work/$name" "${network[@]}" 2
+        step "$name on threads" "$work/$name" "${network[@]}" 2 3
         step "$name refuses a count of frames" refused "$work/$name" "${network[@]}" 0
     done
     if "$work/list_classes" "${network[0]}" | grep -Eq '^words +[1-9]'; then

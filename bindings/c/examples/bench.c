@@ -1,11 +1,12 @@
 /*
- * Milliseconds per frame: bench BUNDLE.zsb PICTURE.ppm [FRAMES]
+ * Milliseconds per frame: bench BUNDLE.zsb PICTURE.ppm [FRAMES [THREADS]]
  */
-#define _POSIX_C_SOURCE 199309L
+#define _POSIX_C_SOURCE 200112L
 
 #include <time.h>
 
 #include "opened.h"
+#include "thread_pool.h"
 
 static double now_ms(void)
 {
@@ -40,16 +41,32 @@ static const char *run(struct opened *opened, long frames)
     return reason;
 }
 
+/* Lends the segmenter threads that work with this one. */
+static const char *lend(struct opened *opened, struct thread_pool *threads)
+{
+    zsseg_thread_pool_t pool = {0};
+    pool.struct_size = sizeof pool;
+    pool.context = threads;
+    pool.run = thread_pool_run;
+    return opened_reason(opened, zsseg_set_thread_pool(opened->handle, &pool));
+}
+
 int main(int argc, char **argv)
 {
     struct opened opened = {0};
-    long frames = argc == 4 ? strtol(argv[3], NULL, 10) : 20;
+    struct thread_pool pool;
+    long frames = argc >= 4 ? strtol(argv[3], NULL, 10) : 20;
+    long threads = argc == 5 ? strtol(argv[4], NULL, 10) : 1;
     const char *reason;
-    if (argc < 3 || argc > 4 || frames < 1 || frames > 1000000) {
-        fprintf(stderr, "usage: %s BUNDLE.zsb PICTURE.ppm [FRAMES]\n", argv[0]);
+    if (argc < 3 || argc > 5 || frames < 1 || frames > 1000000 || threads < 1 || threads > 64) {
+        fprintf(stderr, "usage: %s BUNDLE.zsb PICTURE.ppm [FRAMES [THREADS]]\n", argv[0]);
         return EXIT_FAILURE;
     }
-    reason = opened_open(&opened, argv[1], argv[2]);
+    thread_pool_open(&pool, (uint32_t)threads);
+    reason = opened_open(&opened, argv[1], argv[2], (uint32_t)threads);
+    if (reason == NULL) {
+        reason = lend(&opened, &pool);
+    }
     if (reason == NULL) {
         reason = run(&opened, frames);
     }
@@ -57,5 +74,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: %s\n", argv[0], reason);
     }
     opened_close(&opened);
+    thread_pool_close(&pool);
     return reason == NULL ? EXIT_SUCCESS : EXIT_FAILURE;
 }

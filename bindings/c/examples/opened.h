@@ -39,9 +39,9 @@ static inline void opened_describe(struct opened *opened)
     opened->output.labels_bytes = pixels;
 }
 
-/* Reads bundle and picture and sets a segmenter up; NULL, or what is wrong. */
+/* Reads bundle and picture and sets a segmenter up for so many threads; NULL, or what is wrong. */
 static inline const char *opened_open(struct opened *opened, const char *bundle,
-                                      const char *picture)
+                                      const char *picture, uint32_t threads)
 {
     zsseg_limits_t limits = {0};
     const char *reason;
@@ -58,7 +58,7 @@ static inline const char *opened_open(struct opened *opened, const char *bundle,
         return reason;
     }
     limits.struct_size = sizeof limits;
-    limits.threads = 1;
+    limits.threads = threads;
     limits.max_frame_width = opened->picture.width;
     limits.max_frame_height = opened->picture.height;
     if (zsseg_arena_size(opened->bundle, opened->bundle_bytes, &limits, &bytes, &opened->error) !=

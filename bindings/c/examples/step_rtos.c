@@ -75,7 +75,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s BUNDLE.zsb PICTURE.ppm\n", argv[0]);
         return EXIT_FAILURE;
     }
-    reason = opened_open(&opened, argv[1], argv[2]);
+    reason = opened_open(&opened, argv[1], argv[2], 1);
     if (reason == NULL) {
         reason = run(&opened);
     }

@@ -31,6 +31,7 @@ installed() {
 }
 both=$(installed both)
 static=$(WITHOUT_SHARED=1 installed static)
+deep=$(INSTALL_LIBDIR=lib/some-linux-gnu installed deep)
 example=bindings/c/examples/list_classes.c
 
 says_tiny() { "$@" "$tiny" | grep -q '^model    tiny$'; }
@@ -39,17 +40,17 @@ not() { ! "$@"; } # a bare ! does not stop a script under set -e
 stack_is_plain() { readelf -lW "$1" | grep GNU_STACK | grep -qv 'RWE'; }
 
 # pkg-config quotes what needs it, so its words are the shell's to read.
-with_pkg_config() { # PREFIX OUT
+with_pkg_config() { # LIBRARIES OUT
     local flags
-    flags=$(PKG_CONFIG_PATH="$1/lib/pkgconfig" pkg-config --cflags --libs --static zsseg)
+    flags=$(PKG_CONFIG_PATH="$1/pkgconfig" pkg-config --cflags --libs --static zsseg)
     eval "gcc -std=c99 $example -o $2 $flags"
 }
-with_pkg_config "$static" "$work/pc-static"
+with_pkg_config "$static/lib" "$work/pc-static"
 says_tiny "$work/pc-static"
 not needs_shared "$work/pc-static"
 stack_is_plain "$work/pc-static"
 echo "ok      pkg-config, static"
-with_pkg_config "$both" "$work/pc-shared"
+with_pkg_config "$both/lib" "$work/pc-shared"
 says_tiny env LD_LIBRARY_PATH="$both/lib" "$work/pc-shared"
 needs_shared "$work/pc-shared"
 echo "ok      pkg-config, shared"
@@ -74,6 +75,18 @@ stack_is_plain "$work/app/build/app"
 says_tiny "$work/app/build/app_shared"
 needs_shared "$work/app/build/app_shared"
 echo "ok      CMake, zsseg::zsseg and zsseg::shared"
+
+# The folder for libraries that distributions want, reached through a link as /lib is on Debian.
+ln -s "$deep/lib" "$work/link"
+with_pkg_config "$deep/lib/some-linux-gnu" "$work/pc-deep"
+says_tiny env LD_LIBRARY_PATH="$deep/lib/some-linux-gnu" "$work/pc-deep"
+cmake_quiet -S "$work/app" -B "$work/app/deep" -Dzsseg_DIR="$work/link/some-linux-gnu/cmake/zsseg"
+cmake_quiet --build "$work/app/deep"
+says_tiny "$work/app/deep/app"
+says_tiny "$work/app/deep/app_shared"
+not env INSTALL_LIBDIR=/usr/lib64 scripts/install.sh "$work/absolute" "$libraries" 2>/dev/null
+not test -e "$work/absolute"
+echo "ok      another folder for libraries"
 
 sed -i 's/find_package(zsseg 0.1 /find_package(zsseg 99 /' "$work/app/CMakeLists.txt"
 if cmake_quiet -S "$work/app" -B "$work/app/other" -DCMAKE_PREFIX_PATH="$both" 2>/dev/null; then
@@ -102,4 +115,4 @@ echo "ok      bindings/c/CMakeLists.txt"
 "$libraries/examples/compare_masks" "$work/mat.png" \
     tests/reference/voc11-lite0-zs/int8/chelsea.png 0.99
 echo "ok      OpenCV"
-echo "7 passed, 0 failed"
+echo "8 passed, 0 failed"

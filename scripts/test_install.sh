@@ -1,12 +1,12 @@
 #!/bin/bash
-# Installs into a temporary folder, moves it, and builds against it as users do, with pkg-config
-# with CMake and with Meson, the OpenCV example among them: scripts/test_install.sh LIBDIR
+# Installs into a temporary folder, moves it, and builds against it as users do, with pkg-config,
+# with CMake and with Meson, the OpenCV example among them: scripts/test_install.sh BUILT
 #
 # TINY_BUNDLE as for scripts/test_c.sh.
 set -eu
 
 if [ $# -ne 1 ]; then
-    echo "usage: scripts/test_install.sh LIBDIR" >&2
+    echo "usage: scripts/test_install.sh BUILT" >&2
     exit 2
 fi
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -55,17 +55,8 @@ says_tiny env LD_LIBRARY_PATH="$both/lib" "$work/pc-shared"
 needs_shared "$work/pc-shared"
 echo "ok      pkg-config, shared"
 
-mkdir "$work/app"
+cp -r tests/install "$work/app"
 cp "$example" bindings/c/examples/file.h "$work/app/"
-cat >"$work/app/CMakeLists.txt" <<'END'
-cmake_minimum_required(VERSION 3.13)
-project(app LANGUAGES C)
-add_executable(app list_classes.c)
-add_executable(app_shared list_classes.c)
-find_package(zsseg 0.1 REQUIRED)
-target_link_libraries(app zsseg::zsseg)
-target_link_libraries(app_shared zsseg::shared)
-END
 cmake_quiet() { cmake "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }; }
 cmake_quiet -S "$work/app" -B "$work/app/build" -DCMAKE_PREFIX_PATH="$both"
 cmake_quiet --build "$work/app/build"
@@ -88,20 +79,16 @@ not env INSTALL_LIBDIR=/usr/lib64 scripts/install.sh "$work/absolute" "$librarie
 not test -e "$work/absolute"
 echo "ok      another folder for libraries"
 
-sed -i 's/find_package(zsseg 0.1 /find_package(zsseg 99 /' "$work/app/CMakeLists.txt"
-if cmake_quiet -S "$work/app" -B "$work/app/other" -DCMAKE_PREFIX_PATH="$both" 2>/dev/null; then
+if cmake_quiet -S "$work/app" -B "$work/app/other" -DCMAKE_PREFIX_PATH="$both" \
+    -DZSSEG_VERSION=99 2>/dev/null; then
     echo "find_package(zsseg 99) was satisfied" >&2
     exit 1
 fi
 echo "ok      CMake refuses another version"
 
-cat >"$work/app/meson.build" <<'END'
-project('app', 'c', default_options: ['c_std=c99'])
-zsseg = dependency('zsseg', version: '>=0.1', static: true)
-executable('app', 'list_classes.c', dependencies: zsseg)
-END
 meson_quiet() { meson "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }; }
-PKG_CONFIG_PATH="$static/lib/pkgconfig" meson_quiet setup "$work/app/meson" "$work/app"
+PKG_CONFIG_PATH="$static/lib/pkgconfig" meson_quiet setup -Dstatic=true \
+    "$work/app/meson" "$work/app"
 meson_quiet compile -C "$work/app/meson"
 says_tiny "$work/app/meson/app"
 not needs_shared "$work/app/meson/app"

@@ -17,7 +17,8 @@ rust=$(rustc --version | awk '{print $2}')
 
 missing=()
 for pair in gcc:gcc g++:g++ cmake:cmake pkg-config:pkg-config valgrind:valgrind python3:python3 \
-    chromium:chromium chromedriver:chromium-driver parallel:parallel meson:meson; do
+    chromium:chromium chromedriver:chromium-driver parallel:parallel meson:meson \
+    help2man:help2man dpkg-shlibdeps:dpkg-dev; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 pkg-config --exists opencv4 2>/dev/null || missing+=(libopencv-dev)

@@ -61,6 +61,7 @@ step "masks from the command" check_masks
 step "masks from C and C++" check_example_masks
 step "C API" check_c_api
 step "installation" scripts/test_install.sh target/release
+step "Debian packages" scripts/test_deb.sh
 step "native libraries" scripts/check_native_libs.sh
 step "Rust tests" cargo test --locked
 step "scale out" scripts/test_scale_out.sh target/release/zsseg

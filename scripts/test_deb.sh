@@ -44,8 +44,9 @@ echo "ok      installation"
 
 # The two library packages have what install.sh installs, and their documents.
 DESTDIR=$work/plain INSTALL_LIBDIR=lib/$multiarch quiet scripts/install.sh /usr "$built"
-diff <(files "$work/plain") <(dpkg-deb --fsys-tarfile "$dev" | cat - <(dpkg-deb --fsys-tarfile "$shared") |
-    tar --ignore-zeros -t | grep -v '/$\|/usr/share/doc/' | LC_ALL=C sort)
+for deb in "$dev" "$shared"; do
+    dpkg-deb --fsys-tarfile "$deb" | tar -t | grep -v '/$\|/usr/share/doc/'
+done | LC_ALL=C sort | diff <(files "$work/plain") -
 echo "ok      files"
 
 export PKG_CONFIG_PATH=$libraries/pkgconfig

@@ -9,5 +9,5 @@ mod palette;
 pub(crate) use legend::Surface;
 #[cfg(feature = "cli")]
 pub use legend::{LegendEntry, with_legend};
-pub use overlay::{Picture, blend};
+pub use overlay::{Picture, WHOLE_TINT, blend, tint};
 pub use palette::{Color, Palette};

@@ -89,16 +89,37 @@ pub fn blend<L: Copy + Into<u32>>(
         let error = Status::InvalidArgument.about("pixels of a mask and of its picture");
         return Err(error.numbers(labels.len() as u64, (rgb.len() / 3) as u64));
     }
+    tint(&mut rgb, labels, classes, palette, WHOLE_TINT / 2);
+    Ok(Picture { rgb, ..*picture })
+}
+
+/// Weight with which [`tint`] leaves nothing of the picture.
+pub const WHOLE_TINT: u16 = 256;
+
+/// Mixes the colours of classes into pixels of red, green, blue bytes, in place: a row, or a whole
+/// picture without padding. `weight` is the colours' share, 0 to [`WHOLE_TINT`]; more counts as
+/// that. Pixels without a class, or without a label, stay as they are.
+pub fn tint<L: Copy + Into<u32>>(
+    rgb: &mut [u8],
+    labels: &[L],
+    classes: usize,
+    palette: &Palette,
+    weight: u16,
+) {
+    let weight = weight.min(WHOLE_TINT);
+    let mix = |value: u8, color: u8| {
+        let sum = u16::from(value) * (WHOLE_TINT - weight) + u16::from(color) * weight;
+        (sum / WHOLE_TINT) as u8
+    };
     for (pixel, &label) in rgb.chunks_exact_mut(3).zip(labels) {
         let label = label.into() as usize;
         if label >= classes {
             continue;
         }
         for (value, color) in pixel.iter_mut().zip(palette.color(label)) {
-            *value = value.midpoint(color);
+            *value = mix(*value, color);
         }
     }
-    Ok(Picture { rgb, ..*picture })
 }
 
 #[cfg(test)]
@@ -112,6 +133,21 @@ mod tests {
         let overlay = blend(&picture, &[0u8, 1, 255], 2, &palette).unwrap();
         assert_eq!(overlay.rgb(), [50, 100, 0, 150, 100, 50, 100, 200, 0]);
         assert!(blend(&picture, &[0u8; 2], 2, &palette).is_err());
+    }
+
+    #[test]
+    fn a_tint_goes_from_nothing_to_the_colour_itself() {
+        let palette = Palette::of_classes([[0, 200, 255]]);
+        let tinted = |weight| {
+            let mut rgb = [100, 100, 255, 9, 9, 9, 7, 7, 7];
+            tint(&mut rgb, &[0u8, 255], 1, &palette, weight);
+            assert_eq!(rgb[3..], [9, 9, 9, 7, 7, 7]);
+            [rgb[0], rgb[1], rgb[2]]
+        };
+        assert_eq!(tinted(0), [100, 100, 255]);
+        assert_eq!(tinted(64), [75, 125, 255]);
+        assert_eq!(tinted(WHOLE_TINT), [0, 200, 255]);
+        assert_eq!(tinted(u16::MAX), [0, 200, 255]);
     }
 
     #[test]

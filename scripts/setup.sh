@@ -18,10 +18,14 @@ rust=$(rustc --version | awk '{print $2}')
 missing=()
 for pair in gcc:gcc g++:g++ cmake:cmake pkg-config:pkg-config valgrind:valgrind python3:python3 \
     chromium:chromium chromedriver:chromium-driver parallel:parallel meson:meson \
-    help2man:help2man dpkg-shlibdeps:dpkg-dev; do
+    help2man:help2man dpkg-shlibdeps:dpkg-dev gst-launch-1.0:gstreamer1.0-tools; do
     command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 pkg-config --exists opencv4 2>/dev/null || missing+=(libopencv-dev)
+pkg-config --exists gstreamer-video-1.0 2>/dev/null || missing+=(libgstreamer-plugins-base1.0-dev)
+has_element() { gst-inspect-1.0 --exists "$1" 2>/dev/null; }
+has_element videotestsrc || missing+=(gstreamer1.0-plugins-base)
+has_element pngdec || missing+=(gstreamer1.0-plugins-good)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 command -v apt-get >/dev/null || fail "please install: ${missing[*]}"

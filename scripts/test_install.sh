@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs into a temporary folder, moves it, and builds against it as users do, with pkg-config,
-# with CMake and with Meson, the OpenCV example among them: scripts/test_install.sh BUILT
+# with CMake and with Meson, the OpenCV example and the core of the ROS 2 package among them:
+# scripts/test_install.sh BUILT
 #
 # TINY_BUNDLE as for scripts/test_c.sh.
 set -eu
@@ -102,4 +103,11 @@ echo "ok      bindings/c/CMakeLists.txt"
 "$libraries/examples/compare_masks" "$work/mat.png" \
     tests/reference/voc11-lite0-zs/int8/chelsea.png 0.99
 echo "ok      OpenCV"
-echo "8 passed, 0 failed"
+
+cmake_quiet -S bindings/ros2 -B "$work/ros" -DCMAKE_PREFIX_PATH="$static" -DZSSEG_ROS_NODE=OFF \
+    -DCMAKE_COMPILE_WARNING_AS_ERROR=ON -DCMAKE_CXX_FLAGS="-fsanitize=address,undefined"
+cmake_quiet --build "$work/ros"
+"$libraries/examples/convert_picture" tests/data/chelsea.png "$work/chelsea.ppm"
+"$work/ros/test_core" models/voc11-lite0-zs.zsb "$work/chelsea.ppm" README.md
+echo "ok      the core of the ROS 2 package"
+echo "9 passed, 0 failed"

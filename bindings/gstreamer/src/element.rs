@@ -15,7 +15,7 @@ use gst_video::subclass::prelude::*;
 use gst_video::{VideoCapsBuilder, VideoCropMeta, VideoFormat, VideoFrameRef, VideoInfo};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use zsseg::head::{Labels, Output as MaskOutput, PlaneMut, UNLABELED_U8};
-use zsseg::limits::MAX_FRAME_SIDE;
+use zsseg::limits::{MAX_FRAME_SIDE, MAX_THREADS};
 
 static CATEGORY: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -205,6 +205,14 @@ impl ObjectImpl for ZssegFilter {
                     .default_value(1.0)
                     .mutable_ready()
                     .build(),
+                glib::ParamSpecUInt::builder("threads")
+                    .nick("Threads")
+                    .blurb("Threads for the network, the streaming one among them")
+                    .minimum(1)
+                    .maximum(MAX_THREADS)
+                    .default_value(1)
+                    .mutable_ready()
+                    .build(),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("classes")
                     .nick("Classes")
                     .blurb("Labels, names and colours of the classes, from PAUSED on")
@@ -229,6 +237,7 @@ impl ObjectImpl for ZssegFilter {
             "disable-class" => settings.disable_class = told(),
             "extra-classes" => settings.extra_classes = value.get().unwrap_or_default(),
             "smoothing" => settings.smoothing = number().unwrap_or(1.0),
+            "threads" => settings.threads = value.get().unwrap_or(1),
             _ => {}
         }
         settings.classes_changed |= spec.name().ends_with("-class");
@@ -248,6 +257,7 @@ impl ObjectImpl for ZssegFilter {
             "disable-class" => settings.disable_class.to_value(),
             "extra-classes" => settings.extra_classes.to_value(),
             "smoothing" => settings.smoothing.to_value(),
+            "threads" => settings.threads.to_value(),
             _ => spec.default_value().clone(),
         }
     }

@@ -14,6 +14,7 @@ use zsseg::head::{Smoothing, UNLABELED_U8};
 use zsseg::limits::{Limits, MAX_BUNDLE_BYTES};
 use zsseg::segmenter::Segmenter;
 use zsseg::status::{Error, Result as LibraryResult};
+use zsseg::threads::Workers;
 use zsseg::viz::Palette;
 
 /// Bytes that start at a multiple of [`ALIGN_BYTES`].
@@ -74,6 +75,7 @@ fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
 struct Memory {
     bundle: Arc<AlignedBytes>,
     arena: MutBorrow<AlignedBytes>,
+    workers: Workers,
 }
 
 self_cell!(
@@ -185,9 +187,16 @@ impl Model {
 /// Checks the bundle and sets a segmenter up in an arena of its own.
 fn own(bundle: Arc<AlignedBytes>, limits: &Limits) -> LibraryResult<OwnedSegmenter> {
     let arena_bytes = Segmenter::arena_bytes(&Bundle::parse(bundle.as_slice())?, limits)?;
-    let memory = Memory { bundle, arena: MutBorrow::new(AlignedBytes::zeros(arena_bytes)) };
+    let memory = Memory {
+        bundle,
+        arena: MutBorrow::new(AlignedBytes::zeros(arena_bytes)),
+        workers: Workers::new(limits.threads)?,
+    };
     OwnedSegmenter::try_new(memory, |memory| -> Result<_, Error> {
         let bundle = Bundle::parse(memory.bundle.as_slice())?;
-        Segmenter::new(&bundle, limits, memory.arena.borrow_mut().as_mut_slice())
+        let arena = memory.arena.borrow_mut().as_mut_slice();
+        let mut segmenter = Segmenter::new(&bundle, limits, arena)?;
+        segmenter.set_thread_pool(Some(&memory.workers));
+        Ok(segmenter)
     })
 }

@@ -40,6 +40,8 @@ pub struct Settings {
     pub extra_classes: u32,
     /// Weight of the newest frame: 1 for frames on their own.
     pub smoothing: f64,
+    /// Threads for the network, the streaming one among them.
+    pub threads: u32,
     /// Whether the classes are no longer those of the segmenter.
     pub classes_changed: bool,
 }
@@ -58,6 +60,7 @@ impl Settings {
         Limits {
             extra_classes: self.extra_classes.max(named).min(room),
             smoothing: self.smoothing < 1.0,
+            threads: self.threads,
             ..Limits::for_frames(width, height)
         }
     }
@@ -99,6 +102,7 @@ impl Default for Settings {
             disable_class: None,
             extra_classes: Settings::EXTRA_CLASSES,
             smoothing: 1.0,
+            threads: 1,
             classes_changed: false,
         }
     }

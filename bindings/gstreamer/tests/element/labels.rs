@@ -24,6 +24,16 @@ fn a_picture_gets_the_labels_of_the_rust_api() {
     }
 }
 
+#[test]
+fn several_threads_give_the_same_labels() {
+    let picture = Rgb::read("chelsea");
+    let out = Pipeline::parse(&format!(
+        "filesrc location={} ! pngdec ! videoconvert ! video/x-raw,format=RGB ! ZSSEG threads=3",
+        picture_path("chelsea")
+    ));
+    assert!(out.run().frame().pixels() == labels_of(&picture.image()));
+}
+
 /// A frame of chelsea's picture in another format, as videoconvert makes it.
 fn converted(caps: &str) -> Out {
     let path = picture_path("chelsea");

@@ -48,7 +48,8 @@ impl<'a> PlanBackbone<'a> {
             input: plan.tensor(plan.input())?,
             output: output_of(&plan, output)?,
             second,
-            arena: arena.take(plan.arena_bytes_for(threads))?,
+            // Every step writes what later ones read (`plan/check/`).
+            arena: arena.take_as_is(plan.arena_bytes_for(threads))?,
             runner: Runner::new(plan),
             threads,
             is_done: false,

@@ -18,7 +18,6 @@ within() {
 
 within 670000 target/firmware/libzsseg.a
 cargo rustc --locked --quiet --profile firmware --lib --crate-type staticlib \
-    --no-default-features --features capi --target-dir target/smallest
-within 460000 target/smallest/firmware/libzsseg.a
-cargo test --locked --quiet --no-default-features --features capi --target-dir target/smallest \
-    --test left_out
+    --no-default-features --features capi
+within 460000 target/firmware/libzsseg.a
+cargo test --locked --quiet --no-default-features --features capi --test left_out

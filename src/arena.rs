@@ -12,7 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// any vector load.
 pub const ALIGN_BYTES: usize = 64;
 
-/// Hands out aligned slices one after another, zeroed unless asked otherwise. Nothing is ever given back.
+/// Hands out aligned, zeroed slices one after another. Nothing is ever given back.
 pub struct Arena<'a> {
     rest: Backing<'a>,
     used_bytes: usize,
@@ -45,17 +45,6 @@ impl<'a> Arena<'a> {
     where
         T: FromBytes + IntoBytes + KnownLayout + Immutable,
     {
-        let taken = self.take_as_is(len)?;
-        taken.as_mut_bytes().fill(0);
-        Ok(taken)
-    }
-
-    /// As [`Arena::take`], with whatever is in the memory: for what is written before it is read.
-    /// Pages that the caller's system has not given yet stay so.
-    pub fn take_as_is<T>(&mut self, len: usize) -> Result<&'a mut [T]>
-    where
-        T: FromBytes + IntoBytes + KnownLayout + Immutable,
-    {
         let want_bytes = product("arena buffer", &[len, size_of::<T>()])?;
         let start = self.used_bytes.next_multiple_of(ALIGN_BYTES);
         let pad_bytes = start - self.used_bytes;
@@ -74,6 +63,7 @@ impl<'a> Arena<'a> {
         let (taken, rest) = bytes.split_at_mut_checked(want_bytes).ok_or_else(too_small)?;
         self.rest = Backing::Bytes(rest);
         self.used_bytes = end;
+        taken.fill(0);
         <[T]>::mut_from_bytes_with_elems(taken, len)
             .map_err(|_| Status::ArenaAlignment.about("arena buffer"))
     }
@@ -127,16 +117,6 @@ mod tests {
         assert_eq!(second.as_ptr().addr() % ALIGN_BYTES, 0);
         first.fill(9);
         assert_eq!(second, [0.0; 5]);
-    }
-
-    #[test]
-    fn slices_as_they_are_keep_what_was_there() {
-        let mut bytes = Aligned([7; 4096]);
-        let mut arena = Arena::over(&mut bytes.0).unwrap();
-        assert_eq!(arena.take_as_is::<u8>(3).unwrap(), [7; 3]);
-        assert_eq!(arena.take::<u8>(2).unwrap(), [0; 2]);
-        assert_eq!(arena.used_bytes(), ALIGN_BYTES + 2);
-        assert_eq!(Arena::counting().take_as_is::<u8>(3).unwrap(), [0; 0]);
     }
 
     #[test]

@@ -48,8 +48,7 @@ impl<'a> PlanBackbone<'a> {
             input: plan.tensor(plan.input())?,
             output: output_of(&plan, output)?,
             second,
-            // Every step writes what later ones read (`plan/check/`).
-            arena: arena.take_as_is(plan.arena_bytes_for(threads))?,
+            arena: arena.take(plan.arena_bytes_for(threads))?,
             runner: Runner::new(plan),
             threads,
             is_done: false,

@@ -21,12 +21,15 @@ impl Plan<'_> {
     /// Bytes of the arena with which so many threads can work side by side: [`Plan::arena_bytes`],
     /// and for each but the first the working memory of the step that takes most.
     pub fn arena_bytes_for(&self, threads: usize) -> usize {
-        let others = if HAS_THREADS { threads.min(MAX_PARTS).saturating_sub(1) } else { 0 };
+        let others = threads.min(MAX_PARTS).saturating_sub(1);
+        if !HAS_THREADS || others == 0 {
+            return self.arena_bytes();
+        }
         let sites = (0..self.step_count()).filter_map(|index| {
             let step = self.step(index).ok()?;
             Site::of(self, &step).ok()
         });
-        let cut = sites.filter(|site| can_cut(&site.operation));
+        let cut = sites.filter(|site| can_cut(site.operation));
         let bytes = cut.map(|site| scratch_bytes(&site)).max().unwrap_or(0);
         self.arena_bytes().saturating_add(bytes.saturating_mul(others))
     }
@@ -38,22 +41,12 @@ fn scratch_bytes(site: &Site<'_>) -> usize {
 }
 
 /// Whether rows of the output may be made side by side.
-fn can_cut(operation: &Operation) -> bool {
-    window_of(operation).is_some() || ops::is_by_pixel(operation)
+fn can_cut(mut operation: Operation) -> bool {
+    ops::is_by_pixel(&operation) || window_of(&mut operation).is_some()
 }
 
 /// The window of an operation that has one.
-fn window_of(operation: &Operation) -> Option<&Window> {
-    match operation {
-        Operation::Convolution { window, .. }
-        | Operation::Depthwise { window, .. }
-        | Operation::MaxPool { window }
-        | Operation::AveragePool { window, .. } => Some(window),
-        _ => None,
-    }
-}
-
-fn window_of_mut(operation: &mut Operation) -> Option<&mut Window> {
+fn window_of(operation: &mut Operation) -> Option<&mut Window> {
     match operation {
         Operation::Convolution { window, .. }
         | Operation::Depthwise { window, .. }
@@ -67,7 +60,7 @@ fn window_of_mut(operation: &mut Operation) -> Option<&mut Window> {
 fn step_of<'p>(site: &Site<'p>, rows: &Range<usize>) -> Option<Site<'p>> {
     let mut band = site.clone();
     let [first, others @ ..] = &mut band.inputs;
-    match (window_of_mut(&mut band.operation), first) {
+    match (window_of(&mut band.operation), first) {
         (Some(window), Some(input)) => {
             let start = rows.start.checked_mul(window.stride_y.into())?;
             let pad = usize::from(window.pad_top).saturating_sub(start);
@@ -138,7 +131,7 @@ pub fn count(
     threads: usize,
     spare_bytes: usize,
 ) -> usize {
-    if !HAS_THREADS || !can_cut(&site.operation) {
+    if !HAS_THREADS || !can_cut(site.operation) {
         return 1;
     }
     let others = spare_bytes.checked_div(scratch_bytes(site)).unwrap_or(MAX_PARTS);

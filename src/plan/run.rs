@@ -94,7 +94,7 @@ impl<'a> Runner<'a> {
         for _ in 0..steps {
             let (step, site) = self.site()?;
             let rows = self.row..ops::rows(&site);
-            self.make(&step, &site, arena, rows)?;
+            self.make(&step, &site, arena, rows).ok_or_else(|| self.failed())?;
             if self.finish_step() {
                 return Ok(true);
             }
@@ -113,7 +113,7 @@ impl<'a> Runner<'a> {
             let (step, site) = self.site()?;
             let rows = ops::rows(&site);
             let end = self.row.saturating_add(rows_of_piece(step.macs, &site, rows)).min(rows);
-            self.make(&step, &site, arena, self.row..end)?;
+            self.make(&step, &site, arena, self.row..end).ok_or_else(|| self.failed())?;
             self.row = end;
             if end == rows && self.finish_step() {
                 return Ok(true);
@@ -154,19 +154,12 @@ impl<'a> Runner<'a> {
         Ok((step, site))
     }
 
-    fn make(
-        &self,
-        step: &Step,
-        site: &Site<'_>,
-        arena: &mut [u8],
-        rows: Range<usize>,
-    ) -> Result<()> {
-        let failed: Error =
-            Status::ModelRun.about("a step of the plan").at("step", self.step as u32);
-        self.try_make(step, site, arena, rows).ok_or(failed)
+    fn failed(&self) -> Error {
+        Status::ModelRun.about("a step of the plan").at("step", self.step as u32)
     }
 
-    fn try_make(
+    /// Makes rows of a step; `None` for one that was not checked.
+    fn make(
         &self,
         step: &Step,
         site: &Site<'_>,

@@ -2,9 +2,10 @@
 
 use super::bench_classes::{self, Adding};
 use super::mask::LabelPlane;
-use super::model::{Memory, ModelFile, clock};
+use super::model::{ModelFile, arena_for, clock};
 use super::report::ms;
 use super::{Outcome, inspect, picture, steps};
+use crate::arena::AlignedBytes;
 use crate::head::Output;
 use crate::image::Image;
 use crate::limits::{Limits, MAX_CLASSES, MAX_THREADS};
@@ -157,10 +158,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let frames = Limits::for_frames(picture.width(), picture.height());
     let limits = Limits { threads: args.threads, ..frames };
     let limits = bench_classes::limits(&bundle, limits, args.extra_classes);
-    let mut memory = Memory::for_model(&bundle, &limits)?;
+    let mut memory = arena_for(&bundle, &limits)?;
     let start = Instant::now();
     let workers = Workers::new(limits.threads)?;
-    let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.as_mut_slice())
         .with_context(|| file.path.display().to_string())?;
     segmenter.set_thread_pool(Some(&workers));
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
@@ -196,8 +197,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 
 /// The least time of each step, with an input of zeros: steps take as long with others.
 fn step_times_ms(plan: &Plan<'_>, args: &Args) -> Result<Vec<f64>> {
-    let mut memory = Memory::new(plan.arena_bytes());
-    let arena = memory.arena();
+    let mut memory = AlignedBytes::zeros(plan.arena_bytes());
+    let arena = memory.as_mut_slice();
     let mut runner = Runner::new(*plan);
     let mut least = vec![f64::INFINITY; plan.step_count()];
     for _ in 0..u64::from(args.warmup) + u64::from(args.frames) {

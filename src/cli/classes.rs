@@ -2,7 +2,7 @@
 
 use super::class_options::{ClassSpec, KeptClass};
 use super::failure::Usage;
-use super::model::{Memory, ModelFile};
+use super::model::{ModelFile, arena_for};
 use super::segment::hex;
 use super::suggest::{nearest, offer};
 use super::{Outcome, words, write};
@@ -199,8 +199,8 @@ fn with_added(file: &ModelFile, specs: &[ClassSpec], generate: bool) -> Result<V
     let bundle = file.bundle()?;
     let extra_classes = u32::try_from(specs.len()).unwrap_or(u32::MAX);
     let limits = Limits { extra_classes, generator: generate, ..Limits::for_frames(1, 1) };
-    let mut memory = Memory::for_model(&bundle, &limits)?;
-    let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
+    let mut memory = arena_for(&bundle, &limits)?;
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.as_mut_slice())
         .with_context(|| file.path.display().to_string())?;
     let add = |spec: &ClassSpec| spec.read(generate)?.add_and_keep(&mut segmenter);
     let added = specs.iter().map(add).collect::<Result<Vec<KeptClass>>>()?;

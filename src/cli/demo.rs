@@ -10,7 +10,7 @@ mod http;
 mod studio;
 
 use super::failure::{Usage, of_panic};
-use super::model::{Memory, ModelFile, clock};
+use super::model::{ModelFile, arena_for, clock};
 use super::{Outcome, picture};
 use crate::limits::{MAX_FRAME_SIDE, MAX_THREADS};
 use crate::segmenter::Segmenter;
@@ -68,9 +68,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let file = ModelFile::read(args.bundle.as_deref())?;
     let bundle = file.bundle()?;
     let limits = studio::limits(&bundle, MAX_FRAME_SIDE, args.threads);
-    let mut memory = Memory::for_model(&bundle, &limits)?;
+    let mut memory = arena_for(&bundle, &limits)?;
     let workers = Workers::new(limits.threads)?;
-    let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.as_mut_slice())
         .map_err(|error| Error::new(error).context(file.path.display().to_string()))?;
     segmenter.set_thread_pool(Some(&workers));
     segmenter.set_clock(clock());

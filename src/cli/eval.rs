@@ -5,7 +5,7 @@ use super::data_options::DataOptions;
 use super::decision_options::DecisionArgs;
 use super::failure::{self, Usage};
 use super::fusion_options::RuleArgs;
-use super::model::{Memory, ModelFile};
+use super::model::{ModelFile, arena_for};
 use super::segment::hex;
 use super::{Outcome, png, write};
 use crate::limits::{Limits, MAX_THREADS};
@@ -201,9 +201,9 @@ fn evaluated(args: &Args, data: &FileSet) -> Result<Evaluation> {
     let limits = Limits { threads: args.threads, ..measured(data, &indices, protocol.resolution) };
     let fusion = args.shapes.settings();
     let limits = Limits { fusion: fusion.is_some(), ..args.classes.limits(limits) };
-    let mut memory = Memory::for_model(&bundle, &limits)?;
+    let mut memory = arena_for(&bundle, &limits)?;
     let workers = Workers::new(limits.threads)?;
-    let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.as_mut_slice())
         .map_err(|error| Error::new(error).context(file.path.display().to_string()))?;
     segmenter.set_thread_pool(Some(&workers));
     segmenter.set_decision(args.decision.of(bundle.decision())?)?;

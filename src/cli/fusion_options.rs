@@ -1,6 +1,7 @@
 //! Options about spectral segments, and the second model that may find them.
 
-use super::model::{Memory, ModelFile};
+use super::model::{ModelFile, arena_for};
+use crate::arena::AlignedBytes;
 use crate::bundle::Bundle;
 use crate::head::Output;
 use crate::image::Image;
@@ -96,7 +97,7 @@ impl<'a> Affinity<'a> {
     ///
     /// # Errors
     /// If their frames lie differently on their inputs: then their cells do not match.
-    pub fn memory(bundle: &Bundle<'_>, main: &Bundle<'_>, limits: &Limits) -> Result<Memory> {
+    pub fn memory(bundle: &Bundle<'_>, main: &Bundle<'_>, limits: &Limits) -> Result<AlignedBytes> {
         if !see_the_same(bundle, main) {
             bail!(
                 "the model of the affinity, {}, sees another part of a picture than {}: they \
@@ -105,7 +106,7 @@ impl<'a> Affinity<'a> {
                 main.model_name()
             );
         }
-        Memory::for_model(bundle, &Affinity::limits(limits))
+        arena_for(bundle, &Affinity::limits(limits))
     }
 
     fn limits(limits: &Limits) -> Limits {
@@ -118,10 +119,11 @@ impl<'a> Affinity<'a> {
         file: &ModelFile,
         bundle: &Bundle<'a>,
         limits: &Limits,
-        memory: &'a mut Memory,
+        memory: &'a mut AlignedBytes,
     ) -> Result<Affinity<'a>> {
-        let mut segmenter = Segmenter::new(bundle, &Affinity::limits(limits), memory.arena())
-            .with_context(|| file.path.display().to_string())?;
+        let mut segmenter =
+            Segmenter::new(bundle, &Affinity::limits(limits), memory.as_mut_slice())
+                .with_context(|| file.path.display().to_string())?;
         // Only its features are wanted; without classes the mask costs next to nothing.
         let labels: Vec<u16> = segmenter.classes().map(|class| class.label).collect();
         for label in labels {

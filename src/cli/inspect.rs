@@ -2,7 +2,7 @@
 
 use super::description::{Arena, Description, Integers};
 use super::failure::Usage;
-use super::model::{Memory, ModelFile};
+use super::model::{ModelFile, arena_for};
 use super::{Outcome, arena_picture, steps, write};
 use crate::bundle::Bundle;
 use crate::limits::{Limits, MAX_CLASSES};
@@ -105,8 +105,8 @@ fn load(bundle: &Bundle<'_>) -> Result<Option<Integers>> {
         return Ok(Some(Integers::of_plan(&plan_of(bundle)?)?));
     }
     let limits = Limits::for_frames(1, 1);
-    let mut memory = Memory::for_model(bundle, &limits)?;
-    let segmenter = Segmenter::new(bundle, &limits, memory.arena())?;
+    let mut memory = arena_for(bundle, &limits)?;
+    let segmenter = Segmenter::new(bundle, &limits, memory.as_mut_slice())?;
     Ok(segmenter.coverage().map(Integers::from))
 }
 

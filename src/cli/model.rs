@@ -1,6 +1,6 @@
 //! The model of a command: its file, and memory to run it in.
 
-use crate::arena::ALIGN_BYTES;
+use crate::arena::AlignedBytes;
 use crate::bundle::Bundle;
 use crate::limits::{Limits, MAX_BUNDLE_BYTES};
 use crate::segmenter::Segmenter;
@@ -24,7 +24,7 @@ const VARIABLE: &str = "ZSSEG_BUNDLE";
 pub struct ModelFile {
     /// Where it was read from.
     pub path: PathBuf,
-    memory: Memory,
+    memory: AlignedBytes,
 }
 
 impl ModelFile {
@@ -35,14 +35,14 @@ impl ModelFile {
             Some(path) => path.to_path_buf(),
             None => find_default()?,
         };
-        let memory = Memory::holding(read_capped(&path, MAX_BUNDLE_BYTES)?);
+        let memory = AlignedBytes::read(&path, MAX_BUNDLE_BYTES)
+            .with_context(|| format!("{} cannot be read", path.display()))?;
         Ok(ModelFile { path, memory })
     }
 
-    /// The whole file, at a multiple of 64: weights then share no cache line, which saves a
-    /// compiled network up to a tenth of its time.
+    /// The whole file, at a multiple of 64.
     pub fn bytes(&self) -> &[u8] {
-        self.memory.bytes()
+        self.memory.as_slice()
     }
 
     /// The checked bundle; checksums are compared when a [`Segmenter`] is made of it.
@@ -82,44 +82,9 @@ pub fn read_capped(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
     read().with_context(|| format!("{} cannot be read", path.display()))
 }
 
-/// Memory at a multiple of [`ALIGN_BYTES`]: the arena of a [`Segmenter`], or a bundle.
-pub struct Memory {
-    bytes: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl Memory {
-    /// Memory as large as this model needs it for these limits.
-    pub fn for_model(bundle: &Bundle<'_>, limits: &Limits) -> Result<Memory> {
-        Ok(Memory::new(Segmenter::arena_bytes(bundle, limits)?))
-    }
-
-    /// So many bytes.
-    pub fn new(len: usize) -> Memory {
-        let bytes = vec![0; len + ALIGN_BYTES];
-        let start = bytes.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-        Memory { bytes, start, len }
-    }
-
-    /// These bytes, moved to an aligned place.
-    fn holding(mut bytes: Vec<u8>) -> Memory {
-        let len = bytes.len();
-        bytes.reserve_exact(ALIGN_BYTES);
-        bytes.resize(len + ALIGN_BYTES, 0);
-        let start = bytes.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-        bytes.copy_within(..len, start);
-        Memory { bytes, start, len }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..self.start + self.len).unwrap_or_default()
-    }
-
-    /// The arena, aligned.
-    pub fn arena(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.start..self.start + self.len).unwrap_or_default()
-    }
+/// Memory as large as this model needs it for these limits.
+pub fn arena_for(bundle: &Bundle<'_>, limits: &Limits) -> Result<AlignedBytes> {
+    Ok(AlignedBytes::zeros(Segmenter::arena_bytes(bundle, limits)?))
 }
 
 /// Nanoseconds since the first reading.

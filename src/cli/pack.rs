@@ -1,7 +1,7 @@
 //! `zsseg pack`.
 
 use super::compile::{PlanOptions, summary};
-use super::model::{Memory, read_capped};
+use super::model::{arena_for, read_capped};
 use super::{Outcome, write};
 use crate::bundle::Bundle;
 use crate::compile::Settings;
@@ -208,8 +208,8 @@ fn read_text(path: &Path) -> Result<String> {
 pub fn check_runs(bytes: &[u8]) -> Result<()> {
     let bundle = Bundle::open(bytes)?;
     let limits = Limits::for_frames(TRIAL_SIDE, TRIAL_SIDE);
-    let mut memory = Memory::for_model(&bundle, &limits)?;
-    let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())?;
+    let mut memory = arena_for(&bundle, &limits)?;
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.as_mut_slice())?;
     let pixels = (TRIAL_SIDE * TRIAL_SIDE) as usize;
     let (grey, mut labels) = (vec![128; pixels], vec![0; pixels]);
     let frame = Image::packed(PixelFormat::Gray8, &grey, TRIAL_SIDE, TRIAL_SIDE)?;

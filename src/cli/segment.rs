@@ -5,7 +5,7 @@ use super::decision_options::DecisionArgs;
 use super::failure;
 use super::fusion_options::{Affinity, FusionArgs};
 use super::mask::{Mask, Wanted};
-use super::model::{Memory, ModelFile, clock};
+use super::model::{ModelFile, arena_for, clock};
 use super::plan::{self, Job, Outputs};
 use super::report::{BundleReport, ClassShare, FailedImage, ImageReport, Report, Times};
 use super::{Outcome, picture, png, write};
@@ -150,9 +150,9 @@ fn work(
         Some(found) => Some(Affinity::memory(found, &bundle, &limits)?),
         None => None,
     };
-    let mut memory = Memory::for_model(&bundle, &limits)?;
+    let mut memory = arena_for(&bundle, &limits)?;
     let workers = Workers::new(limits.threads)?;
-    let mut segmenter = Segmenter::new(&bundle, &limits, memory.arena())
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.as_mut_slice())
         .map_err(|error| Error::new(error).context(file.path.display().to_string()))?;
     segmenter.set_thread_pool(Some(&workers));
     segmenter.set_clock(clock());

@@ -3,11 +3,9 @@
 use crate::problem::Problem;
 use crate::settings::Settings;
 use self_cell::{MutBorrow, self_cell};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zsseg::arena::ALIGN_BYTES;
+use zsseg::arena::AlignedBytes;
 use zsseg::bundle::Bundle;
 use zsseg::classes::voc_color;
 use zsseg::head::{Smoothing, UNLABELED_U8};
@@ -16,35 +14,6 @@ use zsseg::segmenter::Segmenter;
 use zsseg::status::{Error, Result as LibraryResult};
 use zsseg::threads::Workers;
 use zsseg::viz::Palette;
-
-/// Bytes that start at a multiple of [`ALIGN_BYTES`].
-struct AlignedBytes {
-    bytes: Vec<u8>,
-    skip: usize,
-    len: usize,
-}
-
-impl AlignedBytes {
-    fn zeros(len: usize) -> AlignedBytes {
-        let bytes = vec![0; len + ALIGN_BYTES];
-        let skip = bytes.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-        AlignedBytes { bytes, skip, len }
-    }
-
-    fn copy_of(bytes: &[u8]) -> AlignedBytes {
-        let mut copy = AlignedBytes::zeros(bytes.len());
-        copy.as_mut_slice().copy_from_slice(bytes);
-        copy
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[self.skip..self.skip + self.len]
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.skip..self.skip + self.len]
-    }
-}
 
 /// A bundle's file in memory. Copies share it.
 #[derive(Clone)]
@@ -56,19 +25,10 @@ pub struct BundleFile {
 impl BundleFile {
     /// Reads the file; what is in it is looked at when a [`Model`] is made.
     pub fn read(path: &Path) -> Result<BundleFile, Problem> {
-        let bytes = read_capped(path).map_err(|error| Problem::reading(path, &error))?;
-        let bytes = Arc::new(AlignedBytes::copy_of(&bytes));
-        Ok(BundleFile { path: path.to_path_buf(), bytes })
+        let bytes = AlignedBytes::read(path, MAX_BUNDLE_BYTES)
+            .map_err(|error| Problem::reading(path, &error))?;
+        Ok(BundleFile { path: path.to_path_buf(), bytes: Arc::new(bytes) })
     }
-}
-
-fn read_capped(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BUNDLE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BUNDLE_BYTES {
-        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
-    }
-    Ok(bytes)
 }
 
 /// Owner of what a segmenter borrows.

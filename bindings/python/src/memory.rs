@@ -2,42 +2,12 @@
 //! move.
 
 use self_cell::{MutBorrow, self_cell};
-use zsseg::arena::ALIGN_BYTES;
+use zsseg::arena::AlignedBytes;
 use zsseg::bundle::Bundle;
 use zsseg::limits::Limits;
 use zsseg::segmenter::Segmenter;
 use zsseg::status::{Error, Result};
 use zsseg::threads::Workers;
-
-/// Bytes that start at a multiple of [`ALIGN_BYTES`].
-pub struct AlignedBytes {
-    bytes: Vec<u8>,
-    skip: usize,
-    len: usize,
-}
-
-impl AlignedBytes {
-    fn zeros(len: usize) -> AlignedBytes {
-        let bytes = vec![0; len + ALIGN_BYTES];
-        let skip = bytes.as_ptr().align_offset(ALIGN_BYTES);
-        AlignedBytes { bytes, skip, len }
-    }
-
-    /// A copy at an aligned place.
-    pub fn copy_of(bytes: &[u8]) -> AlignedBytes {
-        let mut copy = AlignedBytes::zeros(bytes.len());
-        copy.as_mut_slice().copy_from_slice(bytes);
-        copy
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[self.skip..self.skip + self.len]
-    }
-
-    fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.skip..self.skip + self.len]
-    }
-}
 
 /// Owner of the bytes and threads.
 pub struct Memory {

@@ -6,7 +6,7 @@
 use crate::classes::{Class, OwnedSource};
 use crate::error::raised;
 use crate::frame::{FrameInput, Mask, MaskArrays, Wanted, refused};
-use crate::memory::{self, AlignedBytes, OwnedSegmenter};
+use crate::memory::{self, OwnedSegmenter};
 use crate::work::Work;
 use numpy::{PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray3, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyError, PyValueError};
@@ -14,9 +14,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use zsseg::arena::AlignedBytes;
 use zsseg::classes::NewClass;
 use zsseg::head::Smoothing;
-use zsseg::limits::Limits;
+use zsseg::limits::{Limits, MAX_BUNDLE_BYTES};
 use zsseg::map::{Layout, Map};
 use zsseg::segmenter::{FusionSettings, Segmenter as Core};
 use zsseg::spec::{Decision, Stacking, UnknownScore};
@@ -97,7 +98,7 @@ impl Segmenter {
         };
         let bytes = match &bundle {
             BundleSource::Bytes(bytes) => AlignedBytes::copy_of(bytes.as_bytes()),
-            BundleSource::Path(path) => AlignedBytes::copy_of(&std::fs::read(path)?),
+            BundleSource::Path(path) => AlignedBytes::read(path, MAX_BUNDLE_BYTES)?,
         };
         let opened = py.detach(|| memory::open(bytes, &limits));
         let inner = Mutex::new(opened.map_err(|error| raised(py, &error))?);

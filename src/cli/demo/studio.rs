@@ -6,7 +6,7 @@
 use super::http::Failure;
 use crate::bundle::Bundle;
 use crate::classes::NewClass;
-use crate::cli::model::Memory;
+use crate::cli::model::arena_for;
 use crate::cli::suggest::{nearest_words, unknown_word};
 use crate::head::{Output, UNLABELED_U16};
 use crate::image::Image;
@@ -34,7 +34,7 @@ pub fn limits(bundle: &Bundle<'_>, max_side: u32, threads: u32) -> Limits {
         _ => EXTRA_CLASSES.min(MAX_CLASSES.saturating_sub(head.classes)),
     };
     let wanted = Limits { extra_classes, fusion: true, ..plain };
-    match Memory::for_model(bundle, &wanted) {
+    match arena_for(bundle, &wanted) {
         Ok(_) => wanted,
         Err(_) => Limits { fusion: false, ..wanted },
     }

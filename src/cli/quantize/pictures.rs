@@ -1,6 +1,6 @@
 //! The pictures of the command: files of a folder.
 
-use crate::arena::{ALIGN_BYTES, Arena};
+use crate::arena::{AlignedBytes, Arena};
 use crate::cli::model::read_capped;
 use crate::cli::picture;
 use crate::convert::{Samples, read_array};
@@ -11,7 +11,6 @@ use anyhow::{Context, Result, bail, ensure};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::string::{String, ToString};
-use std::vec;
 use std::vec::Vec;
 
 /// Endings of the files that are taken.
@@ -122,9 +121,8 @@ fn read_picture(path: &Path, input: &Input, how: &Preprocess, values: &mut [f32]
     let input = Input { element: InputType::F32, ..*input };
     let mut counting = Arena::counting();
     Preprocessor::carve(&mut counting, &input, how, &limits)?;
-    let mut memory = vec![0; counting.used_bytes() + ALIGN_BYTES];
-    let start = memory.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-    let mut arena = Arena::over(memory.get_mut(start..).unwrap_or_default())?;
+    let mut memory = AlignedBytes::zeros(counting.used_bytes());
+    let mut arena = Arena::over(memory.as_mut_slice())?;
     let mut preprocessor = Preprocessor::carve(&mut arena, &input, how, &limits)?;
     let frame = Image::packed(PixelFormat::Rgb8, decoded.rgb(), width, height)?;
     let found = preprocessor.run(&frame, Target::F32(values));

@@ -3,7 +3,7 @@
 use super::QuantizeSource;
 use super::bias::TakeTap;
 use super::samples::Samples;
-use crate::arena::{ALIGN_BYTES, Arena};
+use crate::arena::{AlignedBytes, Arena};
 use crate::backbone::Backbone;
 use crate::backbone::plan::PlanBackbone;
 use crate::backbone::tract::{
@@ -186,9 +186,8 @@ impl<'a> Engine<'a> {
         take: &mut TakeOutput<'_>,
     ) -> Result<()> {
         let plan = Plan::new(bytes)?;
-        let mut memory = vec![0; plan.arena_bytes() + ALIGN_BYTES];
-        let start = memory.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-        let mut arena = Arena::over(&mut memory[start..])?;
+        let mut memory = AlignedBytes::zeros(plan.arena_bytes());
+        let mut arena = Arena::over(memory.as_mut_slice())?;
         let input = PlanBackbone::input_of(&plan)?;
         let mut backbone = PlanBackbone::carve(&mut arena, plan, 1)?;
         let mut values = vec![0.0; self.input_len()];

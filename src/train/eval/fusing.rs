@@ -1,6 +1,6 @@
 //! Fusion of stored features' logits with spectral segments, by the code of the device.
 
-use crate::arena::{ALIGN_BYTES, Arena};
+use crate::arena::{AlignedBytes, Arena};
 use crate::limits::AffinityShape;
 use crate::map::{Layout, Map};
 use crate::math::kernels::Kernels;
@@ -11,7 +11,6 @@ use crate::train::engine::Matrix;
 use crate::train::error::{Error, Result};
 use crate::train::pictures::{Features, Pictures};
 use std::format;
-use std::vec;
 use std::vec::Vec;
 
 /// A tap that segments are found from, such as the tokens of another network.
@@ -35,7 +34,7 @@ pub struct Fusing<'a> {
 }
 
 impl<'a> Fusing<'a> {
-    /// Memory for [`Fusing::new`], aligned by it.
+    /// Memory for [`Fusing::new`].
     ///
     /// # Errors
     /// [`Error::Config`] for a tap that is not there, or other pictures; [`Error::Compute`] for
@@ -44,10 +43,10 @@ impl<'a> Fusing<'a> {
         features: &dyn Features,
         tap: Option<AffinityTap<'_>>,
         classes: usize,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<AlignedBytes> {
         let mut arena = Arena::counting();
         carve(&mut arena, (source_of(features, tap)?, features.grid()), classes)?;
-        Ok(vec![0; arena.used_bytes() + ALIGN_BYTES])
+        Ok(AlignedBytes::zeros(arena.used_bytes()))
     }
 
     /// For logits of `classes` classes at the grid of `features`. Segments are found from the
@@ -59,11 +58,10 @@ impl<'a> Fusing<'a> {
         features: &'a dyn Features,
         tap: Option<AffinityTap<'a>>,
         classes: usize,
-        memory: &'a mut [u8],
+        memory: &'a mut AlignedBytes,
     ) -> Result<Fusing<'a>> {
         let source = source_of(features, tap)?;
-        let start = memory.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-        let mut arena = Arena::over(memory.get_mut(start..).unwrap_or_default())?;
+        let mut arena = Arena::over(memory.as_mut_slice())?;
         let shapes = carve(&mut arena, (source, features.grid()), classes)?;
         Ok(Fusing { features, tap, source, classes, shapes, affinity: None })
     }

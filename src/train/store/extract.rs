@@ -2,7 +2,7 @@
 
 use super::meta::{BackboneRecord, backbone_sha256};
 use super::tap_form::{TapForm, TapSource, cells};
-use crate::arena::{ALIGN_BYTES, Arena};
+use crate::arena::{AlignedBytes, Arena};
 use crate::backbone::tract::{Options, TractTaps};
 use crate::image::{Image, Preprocessor, Target};
 use crate::limits::{Limits, MAX_FRAME_SIDE};
@@ -69,7 +69,7 @@ impl Network {
 
 /// Memory for an [`Extractor`].
 pub struct Scratch {
-    bytes: Vec<u8>,
+    bytes: AlignedBytes,
 }
 
 impl Scratch {
@@ -80,7 +80,7 @@ impl Scratch {
     pub fn new(network: &Network) -> Result<Scratch> {
         let mut arena = Arena::counting();
         Steps::carve(network, &mut arena)?;
-        Ok(Scratch { bytes: vec![0; arena.used_bytes() + ALIGN_BYTES] })
+        Ok(Scratch { bytes: AlignedBytes::zeros(arena.used_bytes()) })
     }
 }
 
@@ -137,9 +137,8 @@ impl<'a> Extractor<'a> {
         seed: u64,
         scratch: &'a mut Scratch,
     ) -> Result<Extractor<'a>> {
-        let start = scratch.bytes.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-        let memory = scratch.bytes.get_mut(start..).unwrap_or_default();
-        let steps = Steps::carve(network, &mut Arena::over(memory)?)?;
+        let mut arena = Arena::over(scratch.bytes.as_mut_slice())?;
+        let steps = Steps::carve(network, &mut arena)?;
         let options = Options {
             input: network.input,
             input_name: &network.input_name,

@@ -4,7 +4,7 @@ use gst::prelude::*;
 use gst_video::prelude::*;
 use gst_video::{VideoFormat, VideoFrame, VideoFrameRef, VideoInfo};
 use std::sync::Once;
-use zsseg::arena::ALIGN_BYTES;
+use zsseg::arena::AlignedBytes;
 use zsseg::bundle::Bundle;
 use zsseg::classes::NewClass;
 use zsseg::head::Output;
@@ -87,9 +87,8 @@ pub fn reference(image: &Image<'_>, added: &[&str]) -> (Vec<u8>, Palette) {
     let bundle = Bundle::open(&bytes).unwrap();
     // As many as the element has room for: the colours of the labels are compared as well.
     let limits = Limits { extra_classes: 16, ..Limits::for_frames(image.width(), image.height()) };
-    let mut memory = vec![0; Segmenter::arena_bytes(&bundle, &limits).unwrap() + ALIGN_BYTES];
-    let skip = memory.as_ptr().align_offset(ALIGN_BYTES);
-    let mut segmenter = Segmenter::new(&bundle, &limits, &mut memory[skip..]).unwrap();
+    let mut memory = AlignedBytes::zeros(Segmenter::arena_bytes(&bundle, &limits).unwrap());
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.as_mut_slice()).unwrap();
     for name in added {
         let source = ClassSource::Meaning(Meaning::Word(name));
         segmenter.add_class(&NewClass::named(name), &source).unwrap();

@@ -1,7 +1,7 @@
 //! Masks of objects from attention alone (methods.md 7.1, 7.3).
 
 use super::settings::MaskDistillSettings;
-use crate::arena::{ALIGN_BYTES, Arena};
+use crate::arena::{AlignedBytes, Arena};
 use crate::map::{Layout, Map};
 use crate::spectral::{ClassToken, ObjectMask, Shape};
 use crate::train::engine::Matrix;
@@ -148,11 +148,9 @@ impl AttentionProposer {
         let (shape, settings) = (Shape { height, width, channels }, self.settings.object());
         let mut counting = Arena::counting();
         ObjectMask::carve(&mut counting, &shape, &settings)?;
-        let need = counting.used_bytes();
-        let mut memory = vec![0u8; need + ALIGN_BYTES];
-        let start = memory.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES);
-        let bytes = memory.get_mut(start..start + need).unwrap_or_default();
-        let mut object = ObjectMask::carve(&mut Arena::over(bytes)?, &shape, &settings)?;
+        let mut memory = AlignedBytes::zeros(counting.used_bytes());
+        let mut arena = Arena::over(memory.as_mut_slice())?;
+        let mut object = ObjectMask::carve(&mut arena, &shape, &settings)?;
         let map = Map::new(keys.values(), height, width, channels, Layout::Hwc)?;
         object.run(token, &map)?;
         let cells = object.mask().iter().zip(taken);

@@ -4,6 +4,12 @@
 //! [`Arena::counting`], which hands out empty slices and adds up the bytes, and once from
 //! [`Arena::over`], which hands out the real ones. The two cannot disagree.
 
+#[cfg(feature = "std")]
+mod aligned;
+
+#[cfg(feature = "std")]
+pub use aligned::AlignedBytes;
+
 use crate::limits::product;
 use crate::status::{Result, Status};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

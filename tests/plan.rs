@@ -2,6 +2,8 @@
 
 #[path = "plan/backbone.rs"]
 mod backbone;
+#[path = "plan/chains.rs"]
+mod chains;
 #[path = "plan/convolutions.rs"]
 mod convolutions;
 #[path = "plan/damage.rs"]

@@ -202,6 +202,7 @@ impl<'g> Emitter<'g> {
             scale: quantization.map_or(1.0, |grid| grid.scale),
             zero_point: quantization.map_or(0, |grid| grid.zero_point),
             parent: NO_TENSOR,
+            buffered_rows: 0,
         })
     }
 
@@ -356,6 +357,7 @@ impl<'g> Emitter<'g> {
             scratch,
             constants: all_constants,
             macs,
+            strip_rows: 0,
         });
         let node = self.graph.nodes.get(self.current);
         self.names.push(node.map_or_else(String::new, |node| node.name.clone()));

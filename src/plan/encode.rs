@@ -1,5 +1,6 @@
 //! The writer of plans.
 
+use super::chain;
 use super::layout::{
     CONSTANT_ALIGN_BYTES, ConstantRecord, HeaderRecord, MAGIC, NEVER, PLAN_VERSION, StepRecord,
     TensorRecord,
@@ -62,7 +63,7 @@ pub fn encode(parts: &Parts<'_>) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(constants_offset + parts.constants.len());
     bytes.extend_from_slice(header.as_bytes());
     for (tensor, moments) in parts.tensors.iter().zip(moments(parts)) {
-        bytes.extend_from_slice(tensor_record(tensor, moments).as_bytes());
+        bytes.extend_from_slice(tensor_record(tensor, moments)?.as_bytes());
     }
     for (index, step) in parts.steps.iter().enumerate() {
         let record = step_record(step).map_err(|error| error.at("step", index as u32))?;
@@ -78,8 +79,8 @@ fn counted(what: &'static str, count: usize, most: u32) -> Result<u32> {
     found.ok_or(Status::LimitExceeded.about(what).numbers(count as u64, most.into()))
 }
 
-fn tensor_record(tensor: &Tensor, moments: Moments) -> TensorRecord {
-    TensorRecord {
+fn tensor_record(tensor: &Tensor, moments: Moments) -> Result<TensorRecord> {
+    Ok(TensorRecord {
         offset_bytes: tensor.offset_bytes.into(),
         height: tensor.height.into(),
         width: tensor.width.into(),
@@ -95,8 +96,14 @@ fn tensor_record(tensor: &Tensor, moments: Moments) -> TensorRecord {
         first: moments.first.into(),
         ready: moments.ready.into(),
         last: moments.last.into(),
-        reserved: [0; 2],
-    }
+        buffered_rows: rows(tensor.buffered_rows)?.into(),
+    })
+}
+
+/// Rows of a chain.
+fn rows(count: u32) -> Result<u16> {
+    let too_many = Status::LimitExceeded.about("rows of a chain");
+    u16::try_from(count).map_err(|_| too_many.numbers(count.into(), u16::MAX.into()))
 }
 
 fn step_record(step: &Step) -> Result<StepRecord> {
@@ -114,7 +121,8 @@ fn step_record(step: &Step) -> Result<StepRecord> {
         parameters,
         constants,
         macs: step.macs.into(),
-        reserved: [0; 4],
+        strip_rows: rows(step.strip_rows)?.into(),
+        reserved: [0; 2],
     })
 }
 
@@ -161,10 +169,16 @@ fn moments(parts: &Parts<'_>) -> Vec<Moments> {
     };
     of(parts.input, &|moments| moments.written(0));
     for (step, moment) in parts.steps.iter().zip(1u16..) {
+        let chain = chain::around(parts.steps, parts.tensors, usize::from(moment) - 1);
+        let (first, last) = (chain.start as u16 + 1, chain.end as u16);
         for input in step.inputs {
-            of(input, &|moments| moments.used(moment));
+            of(input, &|moments| moments.used(last));
         }
-        of(step.output, &|moments| moments.written(moment));
+        of(step.output, &|moments| {
+            moments.written(moment);
+            moments.first = moments.first.min(first);
+            moments.used(last);
+        });
         of(step.scratch, &|moments| {
             moments.first = moments.first.min(moment);
             moments.used(moment);

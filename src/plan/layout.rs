@@ -55,7 +55,8 @@ pub struct HeaderRecord {
 /// Moments are counted as follows: the input is written at 0, step `i` reads and writes at `i + 1`,
 /// the outputs are read at `steps + 1`. A reader checks that each use of a tensor lies between the
 /// moments that its record gives; that no two tensors live in the same bytes then follows from
-/// comparing records.
+/// comparing records. The steps of a chain take turns, so all that they read and write, but for
+/// working memory, lives from the moment of the first to that of the last.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct TensorRecord {
@@ -83,8 +84,8 @@ pub struct TensorRecord {
     pub ready: U16,
     /// 36: moment after which its bytes are free.
     pub last: U16,
-    /// 38: zero.
-    pub reserved: [u8; 2],
+    /// 38: rows in memory at a time, of a tensor inside a chain; 0: all.
+    pub buffered_rows: U16,
 }
 
 /// Place of a constant: 8 bytes.
@@ -115,8 +116,11 @@ pub struct StepRecord {
     pub constants: [ConstantRecord; 5],
     /// 116: multiply-accumulates.
     pub macs: U64,
-    /// 124: zero.
-    pub reserved: [u8; 4],
+    /// 124: rows of the output that a chain, of which this is the last step, makes at a time; 0 for
+    /// all other steps.
+    pub strip_rows: U16,
+    /// 126: zero.
+    pub reserved: [u8; 2],
 }
 
 const _: () = assert!(size_of::<HeaderRecord>() == 128);

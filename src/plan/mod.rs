@@ -4,6 +4,8 @@
 //! [`Runner`] then runs it without allocation and without a possible failure. Plans are made on a
 //! workstation, which writes them with `encode`.
 
+mod band;
+mod chain;
 mod check;
 #[cfg(feature = "std")]
 mod encode;
@@ -24,7 +26,7 @@ pub use ops::scratch_bytes;
 pub use reader::{Lifetime, Plan, Target};
 pub use run::Runner;
 pub use step::{
-    Activation, BinaryOp, Constant, CoordinateMode, Interpolation, MAX_CONSTANTS, MAX_INPUTS,
-    MatrixStrides, Nearest, Operation, Step, Window,
+    Activation, BinaryOp, Constant, CoordinateMode, Interpolation, MAX_CHAIN_STEPS, MAX_CONSTANTS,
+    MAX_INPUTS, MatrixStrides, Nearest, Operation, Step, Window,
 };
 pub use tensor::{Element, NO_TENSOR, TAIL_BYTES, Tensor, TensorIndex};

@@ -1,14 +1,10 @@
-//! A step cut into bands of rows, for several threads.
-//!
-//! A band is a step of its own: its output are some rows of the step's, its input begins with the
-//! first row that they need, and of the padding it has what lies above that row. Kernels know
-//! nothing of it. Bands write to disjoint slices of the output and have working memory each.
+//! A step cut into bands of rows, for several threads. Bands write to disjoint slices of the output
+//! and have working memory each.
 
+use super::band::{self, can_cut};
 use super::ops::{self, Site, Work};
 use super::reader::{Plan, Target};
 use super::regions::Regions;
-use super::step::{Operation, Window};
-use super::tensor::{Element, Tensor};
 use crate::limits::MAX_PARTS;
 use crate::math::network::kernels::NetworkKernels;
 use crate::threads::{Part, ThreadPool};
@@ -37,61 +33,7 @@ impl Plan<'_> {
 
 /// Bytes of working memory of one band.
 fn scratch_bytes(site: &Site<'_>) -> usize {
-    site.scratch.map_or(0, |scratch| scratch.bytes().len())
-}
-
-/// Whether rows of the output may be made side by side.
-fn can_cut(mut operation: Operation) -> bool {
-    ops::is_by_pixel(&operation) || window_of(&mut operation).is_some()
-}
-
-/// The window of an operation that has one.
-fn window_of(operation: &mut Operation) -> Option<&mut Window> {
-    match operation {
-        Operation::Convolution { window, .. }
-        | Operation::Depthwise { window, .. }
-        | Operation::MaxPool { window }
-        | Operation::AveragePool { window, .. } => Some(window),
-        _ => None,
-    }
-}
-
-/// The step that makes rows `rows` of a step's output alone.
-fn step_of<'p>(site: &Site<'p>, rows: &Range<usize>) -> Option<Site<'p>> {
-    let mut band = site.clone();
-    let [first, others @ ..] = &mut band.inputs;
-    match (window_of(&mut band.operation), first) {
-        (Some(window), Some(input)) => {
-            let start = rows.start.checked_mul(window.stride_y.into())?;
-            let pad = usize::from(window.pad_top).saturating_sub(start);
-            let skipped = start.saturating_sub(window.pad_top.into());
-            window.pad_top = pad as u16;
-            let height = input.tensor.height as usize;
-            input.keep_rows(skipped..height)?;
-        }
-        (None, Some(input)) => input.keep_rows_of(site.output().height, rows)?,
-        (_, None) => return None,
-    }
-    for input in others.iter_mut().flatten() {
-        input.keep_rows_of(site.output().height, rows)?;
-    }
-    if matches!(band.operation, Operation::Binary { .. }) {
-        let [constant, ..] = &mut band.constants;
-        keep_rows_of_constant(constant, site.output(), rows)?;
-    }
-    band.output.keep_rows(rows.clone())?;
-    Some(band)
-}
-
-/// Of a constant operand as large as the output, its rows; others are repeated.
-fn keep_rows_of_constant(constant: &mut &[u8], output: &Tensor, rows: &Range<usize>) -> Option<()> {
-    let bytes = output.values().saturating_mul(Element::F32.bytes());
-    if constant.len() as u64 == bytes {
-        let of_row = constant.len().checked_div(output.height as usize)?;
-        let start = rows.start.checked_mul(of_row)?;
-        *constant = constant.get(start..)?.get(..rows.len().checked_mul(of_row)?)?;
-    }
-    Some(())
+    site.scratch.as_ref().map_or(0, |scratch| scratch.bytes().len())
 }
 
 /// A band, until it is made.
@@ -109,7 +51,7 @@ impl<'w> Band<'w> {
         regions: Regions<'w>,
         kernels: &'w NetworkKernels,
     ) -> Option<Band<'w>> {
-        let site = step_of(site, &rows)?;
+        let site = band::of(site, &rows)?;
         let work = Work::of(regions, kernels, 0..rows.len());
         Some(Band { work: Some((site, work)), is_made: false })
     }
@@ -170,7 +112,7 @@ fn cut<'w>(
     count: usize,
 ) -> Option<[Band<'w>; MAX_PARTS]> {
     let mut bands = [const { Band::NONE }; MAX_PARTS];
-    let own_scratch = site.scratch.map_or(0..0, |scratch| scratch.bytes());
+    let own_scratch = site.scratch.as_ref().map_or(0..0, |scratch| scratch.bytes());
     let part_bytes = own_scratch.len();
     let mut regions = Regions::split(arena, site.output.bytes(), own_scratch)?;
     let row_bytes = site.output.row_bytes();

@@ -1,5 +1,6 @@
 //! Checked, zero-copy view of a plan.
 
+use super::chain;
 use super::check;
 use super::layout::{
     CONSTANT_ALIGN_BYTES, HeaderRecord, MAGIC, PLAN_VERSION, StepRecord, TensorRecord,
@@ -11,6 +12,7 @@ use crate::arena::ALIGN_BYTES;
 use crate::limits::{MAX_PLAN_STEPS, MAX_PLAN_TENSORS};
 use crate::status::{Error, Result, Status};
 use core::fmt;
+use core::ops::Range;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Processors whose weight layouts a plan may use. Portable kernels read all of them.
@@ -176,6 +178,19 @@ impl<'a> Plan<'a> {
         record.decode()
     }
 
+    /// The steps of the chain that step `index` belongs to, or that step alone
+    /// ([`Step::strip_rows`]).
+    pub fn chain(&self, index: usize) -> Range<usize> {
+        chain::range(index, self.steps.len(), |step| self.is_inner(step))
+    }
+
+    /// Whether the next step belongs to the chain of a step.
+    fn is_inner(&self, step: usize) -> bool {
+        let output = self.steps.get(step).map(|step| usize::from(step.output.get()));
+        let output = output.and_then(|output| self.tensors.get(output));
+        output.is_some_and(|output| output.buffered_rows.get() != 0)
+    }
+
     /// The steps in order.
     pub fn steps(&self) -> impl Iterator<Item = Step> + Clone + use<'a> {
         self.steps.iter().filter_map(|record| record.decode().ok())
@@ -298,6 +313,7 @@ impl TensorRecord {
             scale: self.scale.get(),
             zero_point: self.zero_point,
             parent: self.parent.get(),
+            buffered_rows: self.buffered_rows.get().into(),
         })
     }
 }
@@ -306,7 +322,7 @@ impl StepRecord {
     /// The step: its kind known, its flags and codes in range, its numbers finite where they must
     /// be, nothing in its reserved bytes.
     pub fn decode(&self) -> Result<Step> {
-        if self.reserved != [0; 4] {
+        if self.reserved != [0; 2] {
             return Err(invalid("reserved bytes of a step"));
         }
         Ok(Step {
@@ -319,6 +335,7 @@ impl StepRecord {
                 len_bytes: constant.len_bytes.get().into(),
             }),
             macs: self.macs.get(),
+            strip_rows: self.strip_rows.get().into(),
         })
     }
 }

@@ -1,9 +1,9 @@
 //! The interpreter.
 
+use super::chain::Chain;
 use super::ops::{self, Site, Work};
 use super::parts;
 use super::reader::{Plan, Target};
-use super::step::Step;
 use crate::math::network::kernels::NetworkKernels;
 use crate::status::{Error, Result, Status};
 use crate::threads::ThreadPool;
@@ -28,8 +28,20 @@ pub struct Runner<'a> {
     threads: usize,
     /// The step at work.
     step: usize,
-    /// Its next row.
+    /// The strip that its chain works on.
+    strip: usize,
+    /// Its next row, of those of the strip.
     row: usize,
+}
+
+/// What is to be done next: a step, or the rows of one that a strip of its chain needs.
+struct Turn<'a> {
+    site: Site<'a>,
+    chain: Option<Chain>,
+    /// Rows of the output, or what else it is made of; 0 if nothing is to be done.
+    rows: usize,
+    /// About one piece of work.
+    rows_of_piece: usize,
 }
 
 impl<'a> Runner<'a> {
@@ -40,7 +52,7 @@ impl<'a> Runner<'a> {
 
     /// With other kernels.
     pub fn with_kernels(plan: Plan<'a>, kernels: NetworkKernels) -> Runner<'a> {
-        Runner { plan, kernels, pool: None, threads: 1, step: 0, row: 0 }
+        Runner { plan, kernels, pool: None, threads: 1, step: 0, strip: 0, row: 0 }
     }
 
     /// The plan.
@@ -69,6 +81,7 @@ impl<'a> Runner<'a> {
     /// Forgets a frame that was begun: the next call starts with the first step.
     pub fn restart(&mut self) {
         self.step = 0;
+        self.strip = 0;
         self.row = 0;
     }
 
@@ -85,17 +98,16 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs at most `steps` steps, the rest of one that was begun included; `true` when all are
-    /// done.
+    /// done. The steps of a chain ([`Step::strip_rows`](super::Step::strip_rows)) count once for
+    /// each strip.
     ///
     /// # Errors
     /// As [`Runner::run`].
     pub fn run_steps(&mut self, arena: &mut [u8], steps: usize) -> Result<bool> {
         let arena = self.checked(arena)?;
         for _ in 0..steps {
-            let (step, site) = self.site()?;
-            let rows = self.row..ops::rows(&site);
-            self.make(&step, &site, arena, rows).ok_or_else(|| self.failed())?;
-            if self.finish_step() {
+            let turn = self.turn(arena)?;
+            if self.make(&turn, arena, turn.rows)? {
                 return Ok(true);
             }
         }
@@ -110,22 +122,29 @@ impl<'a> Runner<'a> {
     pub fn run_pieces(&mut self, arena: &mut [u8], pieces: usize) -> Result<bool> {
         let arena = self.checked(arena)?;
         for _ in 0..pieces {
-            let (step, site) = self.site()?;
-            let rows = ops::rows(&site);
-            let end = self.row.saturating_add(rows_of_piece(step.macs, &site, rows)).min(rows);
-            self.make(&step, &site, arena, self.row..end).ok_or_else(|| self.failed())?;
-            self.row = end;
-            if end == rows && self.finish_step() {
+            let turn = self.turn(arena)?;
+            let end = self.row.saturating_add(turn.rows_of_piece).min(turn.rows);
+            if self.make(&turn, arena, end)? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Goes on to the next step; `true` if there is none.
-    fn finish_step(&mut self) -> bool {
+    /// Goes on to the next step, in a chain perhaps of the next strip; `true` if there is none.
+    fn finish_turn(&mut self, chain: Option<&Chain>) -> bool {
         self.row = 0;
-        self.step += 1;
+        match chain {
+            Some(chain) if !chain.ends_with(self.step) => self.step += 1,
+            Some(chain) if self.strip + 1 < chain.strips() => {
+                self.strip += 1;
+                self.step = chain.first();
+            }
+            _ => {
+                self.strip = 0;
+                self.step += 1;
+            }
+        }
         let is_last = self.step >= self.plan.step_count();
         if is_last {
             self.restart();
@@ -148,28 +167,48 @@ impl<'a> Runner<'a> {
         Ok(arena)
     }
 
-    fn site(&self) -> Result<(Step, Site<'a>)> {
+    /// What is to be done next, its buffer made ready.
+    fn turn(&self, arena: &mut [u8]) -> Result<Turn<'a>> {
         let step = self.plan.step(self.step)?;
-        let site = Site::of(&self.plan, &step)?;
-        Ok((step, site))
+        let whole = Site::of(&self.plan, &step)?;
+        let rows = ops::rows(&whole);
+        let rows_of_piece = rows_of_piece(step.macs, &whole, rows);
+        let Some(chain) = Chain::of(&self.plan, self.step) else {
+            return Ok(Turn { site: whole, chain: None, rows, rows_of_piece });
+        };
+        if self.row == 0 {
+            let rolled = chain.roll(&whole, self.step, self.strip, arena);
+            rolled.ok_or_else(|| self.failed())?;
+        }
+        let rows = chain.rows(self.step, self.strip).made.len();
+        let site = match rows {
+            0 => whole,
+            _ => chain.site(&whole, self.step, self.strip).ok_or_else(|| self.failed())?,
+        };
+        Ok(Turn { site, chain: Some(chain), rows, rows_of_piece })
     }
 
     fn failed(&self) -> Error {
         Status::ModelRun.about("a step of the plan").at("step", self.step as u32)
     }
 
+    /// Makes the rows up to `end`; `true` if they were the last of all.
+    fn make(&mut self, turn: &Turn<'_>, arena: &mut [u8], end: usize) -> Result<bool> {
+        let rows = self.row..end;
+        if !rows.is_empty() {
+            self.make_rows(turn, arena, rows).ok_or_else(|| self.failed())?;
+        }
+        self.row = end;
+        Ok(end == turn.rows && self.finish_turn(turn.chain.as_ref()))
+    }
+
     /// Makes rows of a step; `None` for one that was not checked.
-    fn make(
-        &self,
-        step: &Step,
-        site: &Site<'_>,
-        arena: &mut [u8],
-        rows: Range<usize>,
-    ) -> Option<()> {
+    fn make_rows(&self, turn: &Turn<'_>, arena: &mut [u8], rows: Range<usize>) -> Option<()> {
+        let site = &turn.site;
         let (arena, spare) = arena.split_at_mut_checked(self.plan.arena_bytes())?;
         if let Some(pool) = self.pool {
-            let least_rows = rows_of_piece(step.macs, site, ops::rows(site));
-            let count = parts::count(site, rows.len(), least_rows, self.threads, spare.len());
+            let (least, threads) = (turn.rows_of_piece, self.threads);
+            let count = parts::count(site, rows.len(), least, threads, spare.len());
             if count > 1 {
                 return parts::run(site, (arena, spare), (&self.kernels, pool), rows, count);
             }

@@ -6,6 +6,8 @@ use super::tensor::TensorIndex;
 pub const MAX_INPUTS: usize = 3;
 /// Most constants that a step reads.
 pub const MAX_CONSTANTS: usize = 5;
+/// Most steps of a chain.
+pub const MAX_CHAIN_STEPS: usize = 8;
 
 /// A piece of the plan's constants: f32, i32, i8, u8 or f16 by its use. Empty where a step needs
 /// none in its place.
@@ -378,4 +380,11 @@ pub struct Step {
     pub constants: [Constant; MAX_CONSTANTS],
     /// Multiply-accumulates of the step, for reports.
     pub macs: u64,
+    /// Rows of the output that a chain makes at a time, if this is the last step of one; else 0.
+    ///
+    /// A chain is consecutive steps, at most [`MAX_CHAIN_STEPS`], of which each reads what the one
+    /// before it writes, and nobody else does. They take turns, strip after strip of the last one's
+    /// output, so that of what lies between them only the rows that the next step needs are in
+    /// memory ([`super::Tensor::buffered_rows`]). No row is computed twice.
+    pub strip_rows: u32,
 }

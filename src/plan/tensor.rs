@@ -50,6 +50,9 @@ pub struct Tensor {
     pub zero_point: u8,
     /// The wider tensor of which this is a slice of channels, or NO_TENSOR. A parent has none.
     pub parent: TensorIndex,
+    /// Rows that are in memory at a time, of a tensor inside a chain ([`super::Step::strip_rows`]);
+    /// 0: all.
+    pub buffered_rows: u32,
 }
 
 impl Tensor {
@@ -68,9 +71,15 @@ impl Tensor {
         self.pixels().saturating_mul(self.channels as u64)
     }
 
-    /// Elements from the first to the last, gaps between pixels included.
+    /// Whether only some rows at a time are in memory.
+    pub const fn is_buffered(&self) -> bool {
+        self.buffered_rows != 0
+    }
+
+    /// Elements from the first to the last in memory, gaps between pixels included.
     pub const fn extent(&self) -> u64 {
-        let pixels = self.pixels().saturating_sub(1);
+        let rows = if self.is_buffered() { self.buffered_rows } else { self.height };
+        let pixels = (rows as u64).saturating_mul(self.width as u64).saturating_sub(1);
         pixels.saturating_mul(self.pixel_stride as u64).saturating_add(self.channels as u64)
     }
 

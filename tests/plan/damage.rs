@@ -412,7 +412,8 @@ fn records_that_are_none() {
     };
     assert_eq!(in_step(2, 0, 200), "kind of a step");
     assert_eq!(in_step(2, 0, 0), "kind of a step");
-    assert_eq!(in_step(2, 124, 1), "reserved bytes of a step");
+    assert_eq!(in_step(2, 124, 1), "rows of a strip");
+    assert_eq!(in_step(2, 126, 1), "reserved bytes of a step");
     assert_eq!(in_step(2, 75, 1), "reserved bytes of an operation");
     assert_eq!(in_step(4, 12, 77), "operator");
     assert_eq!(in_step(4, 13, 2), "flag of an operation");
@@ -424,7 +425,6 @@ fn records_that_are_none() {
         error.what()
     };
     assert_eq!(in_tensor(28, 2), "element type of a tensor");
-    assert_eq!(in_tensor(38, 1), "reserved bytes of a tensor");
     // Moments that are not true: first, ready, last.
     assert_eq!(in_tensor(32, 0), "a tensor is written outside its lifetime");
     assert_eq!(in_tensor(34, 1), "a tensor is written outside its lifetime");

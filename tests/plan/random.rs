@@ -50,12 +50,12 @@ fn layer(builder: &mut Builder, noise: &mut Noise, input: TensorIndex) -> Tensor
     }
 }
 
-fn any_window(noise: &mut Noise) -> Window {
+pub fn any_window(noise: &mut Noise) -> Window {
     window(1 + 2 * noise.below(3) as u16, 1 + noise.below(2) as u16, 1 + noise.below(2) as u16)
 }
 
 /// With at most 3 x 3 taps, so that it is not larger than the smallest map.
-fn shrunk(window: Window) -> Window {
+pub fn shrunk(window: Window) -> Window {
     let kernel = window.kernel_height.min(3);
     let pad = kernel / 2;
     Window { kernel_height: kernel, kernel_width: kernel, pad_top: pad, pad_left: pad, ..window }

@@ -2,6 +2,7 @@
 
 use crate::reference::Values;
 use sha2::{Digest, Sha256};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use zsseg::arena::ALIGN_BYTES;
@@ -85,6 +86,7 @@ impl Builder {
             scratch: NO_TENSOR,
             constants: [Constant::default(); 5],
             macs: 0,
+            strip_rows: 0,
         };
         step.inputs[..inputs.len()].copy_from_slice(inputs);
         step.constants[..constants.len()].copy_from_slice(constants);
@@ -98,6 +100,33 @@ impl Builder {
         self.steps.push(step);
         self.expected.push(expected);
         output
+    }
+
+    /// Lets steps take turns on strips of so many rows, with buffers that are just large enough.
+    pub fn chain(&mut self, steps: Range<usize>, strip_rows: u32) {
+        self.steps[steps.end - 1].strip_rows = strip_rows;
+        let mut rows = strip_rows;
+        for step in steps.clone().skip(1).rev() {
+            let input = usize::from(self.steps[step].inputs[0]);
+            rows = rows_read(&self.steps[step].operation, rows).min(self.tensors[input].height);
+            self.tensors[input].buffered_rows = rows;
+        }
+        self.place_anew();
+    }
+
+    /// Gives every tensor its place again, one behind the other.
+    fn place_anew(&mut self) {
+        let before = self.tensors.clone();
+        self.arena_bytes = 0;
+        for tensor in self.tensors.iter_mut().filter(|tensor| tensor.parent == NO_TENSOR) {
+            tensor.offset_bytes = self.arena_bytes;
+            self.arena_bytes += tensor.footprint_bytes();
+        }
+        for at in 0..before.len() {
+            let Some(old) = before.get(usize::from(before[at].parent)) else { continue };
+            let parent = self.tensors[usize::from(before[at].parent)].offset_bytes;
+            self.tensors[at].offset_bytes = parent + before[at].offset_bytes - old.offset_bytes;
+        }
     }
 
     /// Names the output.
@@ -164,6 +193,20 @@ impl Builder {
     }
 }
 
+/// Rows of its first input that so many neighbouring rows of a step's output depend on.
+fn rows_read(operation: &Operation, rows: u32) -> u32 {
+    match operation {
+        Operation::Convolution { window, .. }
+        | Operation::Depthwise { window, .. }
+        | Operation::MaxPool { window }
+        | Operation::AveragePool { window, .. } => {
+            let reach = u32::from(window.kernel_height - 1) * u32::from(window.dilation_y) + 1;
+            (rows - 1) * u32::from(window.stride_y) + reach
+        }
+        _ => rows,
+    }
+}
+
 /// A dense U8 tensor.
 pub fn u8_tensor([height, width, channels]: [u32; 3], scale: f32, zero_point: u8) -> Tensor {
     Tensor {
@@ -176,6 +219,7 @@ pub fn u8_tensor([height, width, channels]: [u32; 3], scale: f32, zero_point: u8
         scale,
         zero_point,
         parent: NO_TENSOR,
+        buffered_rows: 0,
     }
 }
 

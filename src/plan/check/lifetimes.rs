@@ -1,6 +1,6 @@
 //! When tensors are written, and that the moments in their records are true.
 
-use super::{end_of, invalid};
+use super::{end_of, invalid, moments_of};
 use crate::plan::layout::{NEVER, TensorRecord};
 use crate::plan::reader::Plan;
 use crate::plan::tensor::{Element, NO_TENSOR, TensorIndex};
@@ -42,7 +42,7 @@ pub fn check(plan: &Plan<'_>, index: TensorIndex) -> Result<()> {
     }
     match role {
         Role::Scratch => return check_scratch(record),
-        Role::Written if first != ready => {
+        Role::Written if first != first_of_chain(plan, ready) => {
             return Err(invalid("lifetime of a tensor").numbers(first.into(), ready.into()));
         }
         _ if first > ready || ready > last => {
@@ -54,6 +54,12 @@ pub fn check(plan: &Plan<'_>, index: TensorIndex) -> Result<()> {
         return check_slice(plan, record, role);
     }
     if role == Role::View { check_complete(plan, index, record) } else { Ok(()) }
+}
+
+/// The moment of the first step of the chain that works at a moment.
+fn first_of_chain(plan: &Plan<'_>, moment: u16) -> u16 {
+    let step = usize::from(moment).checked_sub(1);
+    step.map_or(moment, |step| moments_of(plan, step).0)
 }
 
 /// Working memory is a row of bytes.

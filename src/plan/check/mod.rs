@@ -1,9 +1,11 @@
 //! Everything that must hold before a plan may run.
 //!
-//! In this order: each tensor by itself (`tensors`), when it is written and read (`lifetimes`),
-//! that no two live in the same bytes (`memory`), and each step: its tensors, its aliases
-//! (`steps`), its shapes and constants (`plan::ops`).
+//! In this order: each tensor by itself (`tensors`), the tensors of each step (`steps`), steps that
+//! take turns (`chains`), when tensors are written and read (`lifetimes`), that no two live in the
+//! same bytes (`memory`), and of each step its aliases (`steps`), its shapes and constants
+//! (`plan::ops`).
 
+mod chains;
 mod lifetimes;
 mod memory;
 mod steps;
@@ -26,6 +28,7 @@ pub fn check(plan: &Plan<'_>) -> Result<()> {
         let step = record.decode().map_err(in_step)?;
         steps::check(plan, &step, index).map_err(in_step)?;
     }
+    chains::check(plan)?;
     for index in 0..plan.tensors.len() as TensorIndex {
         lifetimes::check(plan, index).map_err(|error| error_of_tensor(plan, index, error))?;
     }
@@ -99,6 +102,12 @@ fn check_ends(plan: &Plan<'_>) -> Result<()> {
 /// The moment at which the outputs are read.
 fn end_of(plan: &Plan<'_>) -> u16 {
     (plan.steps.len() as u16).saturating_add(1)
+}
+
+/// The moments of the first and the last step of the chain that a step belongs to.
+fn moments_of(plan: &Plan<'_>, step: usize) -> (u16, u16) {
+    let chain = plan.chain(step);
+    ((chain.start as u16).saturating_add(1), chain.end as u16)
 }
 
 /// The tensor without parent that a tensor lies in.

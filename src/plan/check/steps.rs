@@ -1,7 +1,7 @@
 //! The tensors and constants of a step: that they exist, when they live, and where they may alias.
 
 use super::lifetimes::{Role, role};
-use super::{invalid, root_of};
+use super::{invalid, moments_of, root_of};
 use crate::plan::layout::{CONSTANT_ALIGN_BYTES, NEVER, TensorRecord};
 use crate::plan::reader::Plan;
 use crate::plan::step::{Operation, Step};
@@ -11,6 +11,7 @@ use crate::status::Result;
 /// Checks that step `index` reads tensors that are complete, and writes one that begins with it.
 pub fn check(plan: &Plan<'_>, step: &Step, index: usize) -> Result<()> {
     let moment = (index as u16).saturating_add(1);
+    let (chain_first, chain_last) = moments_of(plan, index);
     let mut ended = false;
     for input in step.inputs {
         if input == NO_TENSOR {
@@ -26,14 +27,15 @@ pub fn check(plan: &Plan<'_>, step: &Step, index: usize) -> Result<()> {
             let error = invalid("a tensor is read before it is written");
             return Err(error.numbers(input.into(), ready.into()));
         }
-        if last < moment {
+        if last < chain_last {
             let error = invalid("a tensor is read after its end");
             return Err(error.numbers(input.into(), last.into()));
         }
     }
     let output = record_of(plan, step.output)?;
-    let begins = output.first.get() == moment && output.ready.get() == moment;
-    if !begins || role(plan, step.output, output) != Role::Written {
+    let begins = output.first.get() == chain_first && output.ready.get() == moment;
+    if !begins || output.last.get() < chain_last || role(plan, step.output, output) != Role::Written
+    {
         let error = invalid("a tensor is written outside its lifetime");
         return Err(error.numbers(step.output.into(), output.first.get().into()));
     }

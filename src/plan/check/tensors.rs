@@ -12,9 +12,6 @@ pub fn check(plan: &Plan<'_>, index: TensorIndex) -> Result<()> {
     let Some(record) = plan.tensors.get(usize::from(index)) else {
         return Err(invalid("index of a tensor"));
     };
-    if record.reserved != [0; 2] {
-        return Err(invalid("reserved bytes of a tensor"));
-    }
     let tensor = record.decode()?;
     check_sides(&tensor)?;
     check_quantization(&tensor)?;

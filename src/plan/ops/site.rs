@@ -9,12 +9,14 @@ use crate::status::{Error, Result, Status};
 use core::ops::Range;
 use zerocopy::{FromBytes, Immutable};
 
-/// A tensor, and the bytes from its first element to the end of the tail.
-#[derive(Clone, Copy, Debug)]
+/// A tensor, and the bytes from its first element in memory to the end of the tail.
+#[derive(Clone, Debug)]
 pub struct Located {
     pub tensor: Tensor,
     pub start: usize,
     pub end: usize,
+    /// The rows in memory.
+    held: Range<usize>,
 }
 
 impl Located {
@@ -22,7 +24,8 @@ impl Located {
         let tensor = plan.tensor(index)?;
         let root = if tensor.parent == NO_TENSOR { tensor } else { plan.tensor(tensor.parent)? };
         let end = root.offset_bytes.saturating_add(root.footprint_bytes());
-        Ok(Located { tensor, start: tensor.offset_bytes as usize, end: end as usize })
+        let held = 0..tensor.height as usize;
+        Ok(Located { tensor, start: tensor.offset_bytes as usize, end: end as usize, held })
     }
 
     pub fn bytes(&self) -> Range<usize> {
@@ -35,13 +38,21 @@ impl Located {
         elements.saturating_mul(self.tensor.element.bytes()) as usize
     }
 
-    /// Leaves some rows alone; `None` if it has fewer.
+    /// Says that only these rows are in memory, from the tensor's place on.
+    pub fn hold(&mut self, rows: Range<usize>) {
+        self.held = rows;
+    }
+
+    /// Leaves some rows alone, of those in memory; `None` if the first of them is not.
     pub fn keep_rows(&mut self, rows: Range<usize>) -> Option<()> {
         if rows.start > rows.end || rows.end > self.tensor.height as usize {
             return None;
         }
-        self.start = self.start.checked_add(rows.start.checked_mul(self.row_bytes())?)?;
-        self.tensor.height = rows.len() as u32;
+        let skipped = rows.start.checked_sub(self.held.start)?;
+        let height = rows.end.min(self.held.end).checked_sub(rows.start)?;
+        self.start = self.start.checked_add(skipped.checked_mul(self.row_bytes())?)?;
+        self.tensor.height = height as u32;
+        self.held = 0..height;
         Some(())
     }
 
@@ -118,9 +129,10 @@ impl<'p> Site<'p> {
         };
         if site.output.tensor.height == 1 && is_by_pixel(&site.operation) {
             let inputs = site.inputs.iter_mut().flatten();
-            for Located { tensor, .. } in inputs.chain([&mut site.output]) {
+            for Located { tensor, held, .. } in inputs.chain([&mut site.output]) {
                 if tensor.height == 1 {
                     core::mem::swap(&mut tensor.height, &mut tensor.width);
+                    *held = 0..tensor.height as usize;
                 }
             }
         }
@@ -130,7 +142,7 @@ impl<'p> Site<'p> {
     /// Whether the step works in the bytes of its first input.
     pub fn is_in_place(&self) -> bool {
         let [first, ..] = &self.inputs;
-        first.is_some_and(|input| input.start == self.output.start)
+        first.as_ref().is_some_and(|input| input.start == self.output.start)
     }
 
     /// The output.
@@ -215,7 +227,7 @@ impl<'p> Site<'p> {
 
     /// Checks that the working memory is long enough; where none is needed there may be some.
     pub fn check_scratch(&self, want_bytes: usize) -> Result<()> {
-        let found = self.scratch.map_or(0, |scratch| scratch.tensor.extent_bytes());
+        let found = self.scratch.as_ref().map_or(0, |scratch| scratch.tensor.extent_bytes());
         if found < want_bytes as u64 {
             return Err(invalid("working memory").numbers(found, want_bytes as u64));
         }

@@ -1,6 +1,6 @@
 //! A step at work: its maps in the arena, and the rows to be made.
 
-use super::site::{Located, Site, elements};
+use super::site::{Site, elements};
 use crate::arena::ALIGN_BYTES;
 use crate::math::network::kernels::NetworkKernels;
 use crate::math::network::quantization::{Quantization, QuantizedRange};
@@ -26,7 +26,7 @@ impl<'w> Work<'w> {
         kernels: &'w NetworkKernels,
         rows: Range<usize>,
     ) -> Option<Work<'w>> {
-        let scratch = site.scratch.map_or(0..0, |scratch| scratch.bytes());
+        let scratch = site.scratch.as_ref().map_or(0..0, |scratch| scratch.bytes());
         let regions = Regions::split(arena, site.output.bytes(), scratch)?;
         Some(Work::of(regions, kernels, rows))
     }
@@ -42,8 +42,8 @@ impl<'w> Work<'w> {
         site: &Site<'_>,
         index: usize,
     ) -> Option<View<'w, T>> {
-        let Located { tensor, start, end } = (*site.inputs.get(index)?)?;
-        let data = elements(self.regions.input(start..end)?)?;
+        let input = site.inputs.get(index)?.as_ref()?;
+        let (tensor, data) = (&input.tensor, elements(self.regions.input(input.bytes())?)?);
         Some(View {
             data,
             height: tensor.height as usize,

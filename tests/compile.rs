@@ -16,7 +16,9 @@ use zsseg::image::{Image, PixelFormat, Target as InputTarget};
 use zsseg::limits::Limits;
 use zsseg::map::Layout;
 use zsseg::math::network::kernels::NetworkKernels;
-use zsseg::plan::{Activation, BinaryOp, Element, Operation, Plan, Runner, Target};
+use zsseg::plan::{
+    Activation, BinaryOp, CoordinateMode, Element, Interpolation, Operation, Plan, Runner, Target,
+};
 use zsseg::segmenter::{Frame, Segmenter};
 use zsseg::spec::{Input, InputType, Precision};
 use zsseg::status::Status;
@@ -113,8 +115,12 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn plan_of(onnx: &[u8], options: &Options<'_>) -> Vec<u8> {
+    plan_for(onnx, options, Target::X86_64.into())
+}
+
+fn plan_for(onnx: &[u8], options: &Options<'_>, settings: Settings) -> Vec<u8> {
     let graph = lower(onnx, options).unwrap_or_else(|error| panic!("{error}"));
-    compile(graph, Target::X86_64, [0; 32]).unwrap_or_else(|error| panic!("{error}")).bytes
+    compile(graph, settings, [0; 32]).unwrap_or_else(|error| panic!("{error}")).bytes
 }
 
 fn tract(onnx: &[u8], options: &Options<'_>, planes: &[f32]) -> Vec<f32> {
@@ -185,6 +191,33 @@ fn the_shipped_network_gives_the_tract_engine_s_integers() {
 }
 
 #[test]
+fn chains_give_the_bits_of_whole_layers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/voc11-lite0-zs-onnx.zsb");
+    let bytes = fs::read(path).unwrap();
+    let bundle = Bundle::parse(&bytes).unwrap();
+    let options = Options::of_bundle(&bundle, 1);
+    let onnx = bundle.onnx().unwrap();
+    let input = bundle.manifest().input;
+    let values = 3 * (input.width * input.height) as usize;
+    let picture: Vec<f32> =
+        (0..values).map(|at| ((at * 6151 % 1021) as f32 / 510.5 - 1.0) * 0.9).collect();
+    for target in [Target::X86_64, Target::CortexM] {
+        let whole = plan_for(onnx, &options, Settings { chains: false, ..target.into() });
+        let chained = plan_for(onnx, &options, target.into());
+        let [whole_bytes, chained_bytes] =
+            [&whole, &chained].map(|plan| Plan::new(plan).unwrap().arena_bytes());
+        println!("{}: {whole_bytes} bytes, {chained_bytes} in chains", target.name());
+        assert!(chained_bytes < whole_bytes);
+        let strips = Plan::new(&chained).unwrap().steps().filter(|step| step.strip_rows != 0);
+        assert!(strips.count() > 0);
+        let want = run(&whole, NetworkKernels::detect(), &picture);
+        for kernels in NetworkKernels::all() {
+            assert!(run(&chained, kernels, &picture) == want, "{}", kernels.name);
+        }
+    }
+}
+
+#[test]
 fn the_shared_network_agrees_with_the_tract_engine() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/models");
     let path = folder.join("deeplabv3_voc21/deeplabv3_257_mv_gpu.onnx");
@@ -215,7 +248,7 @@ fn weights_of_16_bits_take_half_the_bytes_and_cost_little() {
     let expected = channels_last(&floats("segmentation_float.expected"), 5);
     let compiled = |weights_f16| {
         let graph = lower(&read("segmentation_float.onnx"), &options("probabilities", 5, 8, 8));
-        let settings = Settings { target: Target::X86_64, weights_f16 };
+        let settings = Settings { weights_f16, ..Target::X86_64.into() };
         compile(graph.unwrap(), settings, [0; 32]).unwrap().bytes
     };
     let (whole, half) = (compiled(false), compiled(true));
@@ -249,7 +282,7 @@ fn weights_beyond_16_bits_are_refused_by_name() {
     };
     let out = graph.add_node("huge", Op::Convolution(huge), vec![picture], vec![4, 4, 1]);
     graph.outputs.push(out);
-    let settings = Settings { target: Target::X86_64, weights_f16: true };
+    let settings = Settings { weights_f16: true, ..Target::X86_64.into() };
     let error = compile(graph, settings, [0; 32]).err().unwrap();
     assert!(error.to_string().contains("huge"), "{error}");
 }
@@ -345,5 +378,81 @@ fn a_compiled_bundle_gives_the_masks_of_the_tract_engine() {
         println!("{name}: {equal} of {} pixels", expected.len());
         assert!(equal as f64 >= 0.999 * expected.len() as f64, "{name}: {equal}");
         assert!(labels(&compiled.bytes, &picture, 7) == found, "{name} in pieces");
+    }
+}
+
+/// A convolution of the picture and a resize of it, on grids of their own, side by side on another.
+fn joined(whole: Quantization) -> Graph {
+    let from = Quantization { scale: 0.02, zero_point: 100 };
+    let mut graph = Graph::default();
+    let picture = graph.add_activation("image", vec![1, 4, 5, 3]);
+    graph.input = Some(picture);
+    let x = rounded(&mut graph, picture, from);
+    let convolution = Convolution {
+        window: Window::POINT,
+        transposed: false,
+        groups: 1,
+        input: [4, 5, 3],
+        output: [4, 5, 2],
+        weights: Arc::new(vec![0.5, -0.25, 1.0, 0.75, 0.125, -1.0]),
+        bias: vec![0.0; 2],
+        activation: Activation::None,
+        slopes: Vec::new(),
+        inner: None,
+        residual_after_activation: false,
+        table: None,
+    };
+    let op = Op::Convolution(convolution);
+    let made = graph.add_node("made", op, vec![x], vec![1, 4, 5, 2]);
+    let made = rounded(&mut graph, made, Quantization { scale: 0.03, zero_point: 120 });
+    let op = Op::Resize {
+        interpolation: Interpolation::Bilinear,
+        coordinates: CoordinateMode::HalfPixel,
+        scale: [1.0, 1.0],
+        table: None,
+    };
+    let resized = graph.add_node("resized", op, vec![x], vec![1, 4, 5, 3]);
+    let resized = rounded(&mut graph, resized, from);
+    let op = Op::Concat { dim: 3 };
+    let both = graph.add_node("both", op, vec![made, resized], vec![1, 4, 5, 5]);
+    let both = rounded(&mut graph, both, whole);
+    graph.outputs.push(both);
+    graph
+}
+
+#[test]
+fn parts_on_other_grids_are_looked_up_where_they_are_made() {
+    let whole = Quantization { scale: 0.04, zero_point: 90 };
+    let bytes = compile(joined(whole), Target::X86_64, [0; 32]).unwrap().bytes;
+    let plan = Plan::new(&bytes).unwrap();
+    let copies = |step: &Operation| matches!(step, Operation::Copy | Operation::Unary { .. });
+    assert!(!plan.steps().any(|step| copies(&step.operation)));
+    let tables = plan.steps().filter(|step| {
+        let place = match step.operation {
+            Operation::Convolution { .. } => 4,
+            Operation::Resize { .. } => 0,
+            _ => return false,
+        };
+        step.constants[place].len_bytes == 256
+    });
+    assert_eq!(tables.count(), 2);
+    let picture: Vec<f32> = (0..60).map(|at| (at * 37 % 61) as f32 * 0.08 - 2.4).collect();
+    let (from, inner) = (
+        Quantization { scale: 0.02, zero_point: 100 },
+        Quantization { scale: 0.03, zero_point: 120 },
+    );
+    let round = |grid: Quantization, value: f32| grid.real(grid.quantized(value));
+    let want = picture.chunks(3).flat_map(|pixel| {
+        let [r, g, b] = [0, 1, 2].map(|at| round(from, pixel[at]));
+        let made = [0.5 * r - 0.25 * g + b, 0.75 * r + 0.125 * g - b];
+        let made = made.map(|value| round(whole, round(inner, value)));
+        [made[0], made[1], round(whole, r), round(whole, g), round(whole, b)]
+    });
+    let want: Vec<f32> = want.collect();
+    for kernels in NetworkKernels::all() {
+        let found = run(&bytes, kernels, &picture);
+        let differences = found.iter().zip(&want).map(|(a, b)| (a - b).abs());
+        let most = differences.fold(0.0, f32::max);
+        assert!(most < 1e-6, "{}: {most}", kernels.name);
     }
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use zsseg::backbone::tract::{Network, lower_network};
-use zsseg::compile::{Compiled, compile};
+use zsseg::compile::{Compiled, Settings, compile};
 use zsseg::math::network::kernels::NetworkKernels;
 use zsseg::plan::{Element, Plan, Runner, Target, Tensor};
 use zsseg::spec::InputType;
@@ -71,7 +71,8 @@ impl Case {
         self.tensors.last().unwrap()
     }
 
-    fn compiled(&self) -> Compiled {
+    /// Compiled with layers as a whole, or in chains where that saves memory.
+    fn compiled(&self, chains: bool) -> Compiled {
         let side = ((self.input.len() / 12) as f64).sqrt() as usize;
         let network = Network {
             input_name: "image",
@@ -82,7 +83,8 @@ impl Case {
         let name = &self.name;
         let graph = lower_network(&self.onnx, &network);
         let graph = graph.unwrap_or_else(|error| panic!("{name}: {error}"));
-        compile(graph, Target::X86_64, [0; 32]).unwrap_or_else(|error| panic!("{name}: {error}"))
+        let settings = Settings { chains, ..Target::X86_64.into() };
+        compile(graph, settings, [0; 32]).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 }
 
@@ -164,7 +166,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 #[ignore = "needs networks made by Python: scripts/test_onnx.sh"]
 fn floats_agree_with_onnxruntime() {
     for case in cases("_f32") {
-        let compiled = case.compiled();
+        let compiled = case.compiled(true);
         let plan = Plan::new(&compiled.bytes).unwrap();
         let want = floats(&case.output().1.bytes);
         let largest = want.iter().fold(0.0f32, |most, value| most.max(value.abs()));
@@ -250,7 +252,7 @@ fn by_layers(case: &Case, compiled: &Compiled, kernels: NetworkKernels) -> Found
 fn every_layer_in_integers_agrees_with_onnxruntime() {
     let mut failures = Vec::new();
     for case in cases("_int8") {
-        let compiled = case.compiled();
+        let compiled = case.compiled(false);
         let share = share_in_integers(&Plan::new(&compiled.bytes).unwrap());
         println!("{}: {share:.4} of the multiply-accumulates in integers", case.name);
         if share < IN_INTEGERS {
@@ -283,11 +285,35 @@ fn every_layer_in_integers_agrees_with_onnxruntime() {
 #[ignore = "needs networks made by Python: scripts/test_onnx.sh"]
 fn the_arena_is_what_the_tensors_need() {
     for case in cases("").iter().filter(|case| case.name.ends_with("_int8")) {
-        let compiled = case.compiled();
+        let compiled = case.compiled(true);
         let plan = Plan::new(&compiled.bytes).unwrap();
         let bytes = plan.arena_bytes() as u64;
         println!("{}: {bytes} bytes, at least {}", case.name, compiled.bound_bytes);
         assert!(bytes >= compiled.bound_bytes);
         assert!(bytes as f64 <= 1.1 * compiled.bound_bytes as f64, "{}", case.name);
     }
+}
+
+#[test]
+#[ignore = "needs networks made by Python: scripts/test_onnx.sh"]
+fn chains_give_the_bits_of_whole_layers_in_less_memory() {
+    let mut smaller = 0;
+    for case in cases("") {
+        let [whole, chained] = [false, true].map(|chains| case.compiled(chains));
+        let [whole, chained] = [&whole, &chained].map(|one| Plan::new(&one.bytes).unwrap());
+        println!("{}: {} bytes, {}", case.name, whole.arena_bytes(), chained.arena_bytes());
+        assert!(chained.arena_bytes() <= whole.arena_bytes(), "{}", case.name);
+        smaller += usize::from(chained.arena_bytes() < whole.arena_bytes());
+        for kernels in NetworkKernels::all() {
+            let [want, found] = [whole, chained].map(|plan| {
+                let mut arena = Arena::new(plan.arena_bytes());
+                write_input(&plan, &case.input, arena.get());
+                Runner::with_kernels(plan, kernels).run(arena.get()).unwrap();
+                assert!(arena.is_intact(), "{} writes behind its arena", case.name);
+                read(&plan.tensor(plan.outputs().next().unwrap()).unwrap(), arena.get())
+            });
+            assert!(want == found, "{} {}", case.name, kernels.name);
+        }
+    }
+    assert!(smaller > 0);
 }

@@ -39,12 +39,16 @@ pub struct PlanOptions {
     /// Store the weights of float layers in 16 bits: half the bytes, computed with in 32.
     #[arg(long)]
     weights_f16: bool,
+    /// Run one layer after the other as a whole, also where less memory would be needed if layers
+    /// took turns on a few rows each. Results are the same.
+    #[arg(long)]
+    whole_layers: bool,
 }
 
 impl PlanOptions {
     /// As the compiler takes them.
     pub fn settings(&self) -> Settings {
-        Settings { target: self.target, weights_f16: self.weights_f16 }
+        Settings { target: self.target, weights_f16: self.weights_f16, chains: !self.whole_layers }
     }
 }
 

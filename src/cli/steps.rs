@@ -1,19 +1,21 @@
 //! The steps of a plan as text, for `zsseg inspect --plan`.
 
-use crate::plan::{Element, NO_TENSOR, Operation, Plan, Tensor};
+use crate::plan::{Element, NO_TENSOR, Operation, Plan, Step, Tensor};
 use anyhow::Result;
 use std::fmt::Write;
 use std::format;
 use std::string::String;
 
-/// A line for each step: what it does, to which tensors, where its output lies, bytes of its
-/// constants, multiply-accumulates, its time if `times_ms` gives one; and the sums.
+/// A line for each step: what it does, to which tensors, where its output lies, how many of its rows
+/// are in memory (`in 8`: they are made 8 at a time, with those of the steps of the chain above, of
+/// which less is in memory), bytes of its constants, multiply-accumulates, its time if `times_ms`
+/// gives one; and the sums.
 ///
 /// # Errors
 /// None for a plan that was checked.
 pub fn text(plan: &Plan<'_>, times_ms: Option<&[f64]>) -> Result<String> {
     let mut text = String::from(
-        "step  operation          input            output              at bytes  constants         MACs",
+        "step  operation          input            output              at bytes   rows  constants         MACs",
     );
     text += if times_ms.is_some() { "         ms   GMAC/s\n" } else { "\n" };
     let (mut macs, mut constants) = (0, 0);
@@ -26,10 +28,11 @@ pub fn text(plan: &Plan<'_>, times_ms: Option<&[f64]>) -> Result<String> {
         let bytes: u64 = step.constants.iter().map(|constant| constant.len_bytes).sum();
         write!(
             text,
-            "{index:4}  {:17}  {input:15}  {:15}  {:>10}  {bytes:>9}  {:>11}",
+            "{index:4}  {:17}  {input:15}  {:15}  {:>10}  {:>5}  {bytes:>9}  {:>11}",
             name(&step.operation),
             shape(&output),
             output.offset_bytes,
+            rows(&step, &output),
             step.macs,
         )?;
         if let Some(ms) = times_ms.and_then(|times| times.get(index)) {
@@ -51,6 +54,14 @@ pub fn text(plan: &Plan<'_>, times_ms: Option<&[f64]>) -> Result<String> {
         writeln!(text, "{ms:.3} ms, {:.1} GMAC/s", macs as f64 / ms.max(1e-6) / 1e6)?;
     }
     Ok(text)
+}
+
+fn rows(step: &Step, output: &Tensor) -> String {
+    match (output.buffered_rows, step.strip_rows) {
+        (0, 0) => String::from("all"),
+        (0, strip) => format!("in {strip}"),
+        (buffered, _) => format!("{buffered}"),
+    }
 }
 
 fn shape(tensor: &Tensor) -> String {

@@ -1,5 +1,6 @@
 //! The last pass: nodes become steps, values become tensors with a place in the arena.
 
+mod chains;
 mod constants;
 mod elementwise;
 mod movement;
@@ -61,13 +62,18 @@ pub fn emit(graph: &Graph, settings: Settings, source_sha256: [u8; 32]) -> Resul
         // Nothing is computed, and a plan has at least one step.
         outputs[0] = emitter.copied(outputs[0])?;
     }
-    let memory = places::place(&mut emitter.tensors, &emitter.steps, input, &outputs);
+    let Emitter { tensors, steps, .. } = emitter;
+    let mut network = places::Network { tensors, steps, input, outputs };
+    if settings.chains {
+        chains::choose(&mut network, settings.target);
+    }
+    let memory = network.place();
     let parts = Parts {
         target: settings.target,
         arena_bytes: memory.bytes,
         source_sha256,
-        tensors: &emitter.tensors,
-        steps: &emitter.steps,
+        tensors: &network.tensors,
+        steps: &network.steps,
         input,
         outputs,
         constants: &emitter.constants.bytes,
@@ -153,21 +159,22 @@ impl<'g> Emitter<'g> {
             }
             Op::MaxPool(window) => {
                 let window = products::window(window)?;
-                self.spatial(node, Operation::MaxPool { window })
+                self.spatial(node, Operation::MaxPool { window }, &[])
             }
             Op::AveragePool { window, count_include_pad } => {
                 let window = products::window(window)?;
                 let count_include_pad = *count_include_pad;
-                self.spatial(node, Operation::AveragePool { window, count_include_pad })
+                self.spatial(node, Operation::AveragePool { window, count_include_pad }, &[])
             }
-            Op::Resize { interpolation, coordinates, scale: [scale_y, scale_x] } => {
+            Op::Resize { interpolation, coordinates, scale: [scale_y, scale_x], table } => {
+                let table = table.as_ref().map(|table| self.constants.add(&table[..]));
                 let operation = Operation::Resize {
                     interpolation: *interpolation,
                     coordinates: *coordinates,
                     scale_y: *scale_y,
                     scale_x: *scale_x,
                 };
-                self.spatial(node, operation)
+                self.spatial(node, operation, table.as_slice())
             }
             Op::Mean { dims } => self.mean(node, dims),
             Op::Reshape => self.reshape(node),
@@ -175,7 +182,7 @@ impl<'g> Emitter<'g> {
             Op::Slice { start, stride } => self.slice(node, start, stride),
             Op::Concat { dim } => self.concat(node, *dim),
             Op::Pad { before, value, .. } => self.pad(node, before, *value),
-            Op::Broadcast => self.spatial(node, Operation::Broadcast),
+            Op::Broadcast => self.spatial(node, Operation::Broadcast, &[]),
             Op::Sum { .. } | Op::RmsNorm { .. } => Err(unsupported("operator without a step")),
         }
     }
@@ -384,11 +391,11 @@ impl<'g> Emitter<'g> {
     }
 
     /// A step on rows, columns and channels.
-    fn spatial(&mut self, node: &Node, operation: Operation) -> Result<()> {
+    fn spatial(&mut self, node: &Node, operation: Operation, constants: &[Constant]) -> Result<()> {
         let (from, to) = (self.graph.value(node.inputs[0]), self.graph.value(node.output));
         let (from, to) = (canonical(&from.dims), canonical(&to.dims));
         let input = self.shaped(node.inputs[0], from)?;
         let output = self.activation(node.output, to)?;
-        self.step(operation, &[input], output, &[], 0)
+        self.step(operation, &[input], output, constants, 0)
     }
 }

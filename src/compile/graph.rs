@@ -204,6 +204,8 @@ pub enum Op {
         coordinates: CoordinateMode,
         /// Output rows per input row and columns per column, as the model states them.
         scale: [f32; 2],
+        /// Result for each u8 on the input's grid, applied last; between 8-bit numbers only.
+        table: Option<Arc<[u8; 256]>>,
     },
     /// Over the last dim.
     Softmax,

@@ -18,6 +18,7 @@ mod fuse;
 mod memory;
 mod parts;
 mod quantized;
+mod tables;
 mod transposed;
 mod weights;
 
@@ -34,11 +35,15 @@ pub struct Settings {
     /// Whether weights of dense layers in floats are stored as f16: half the bytes, rounded to 11
     /// bits, computed with in f32.
     pub weights_f16: bool,
+    /// Whether layers may take turns, strip by strip, where that makes the arena smaller
+    /// ([`crate::plan::Step::strip_rows`]); results are the same, but not every layer's output is
+    /// in memory as a whole.
+    pub chains: bool,
 }
 
 impl From<Target> for Settings {
     fn from(target: Target) -> Settings {
-        Settings { target, weights_f16: false }
+        Settings { target, weights_f16: false, chains: true }
     }
 }
 

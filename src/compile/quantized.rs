@@ -5,6 +5,7 @@
 
 use super::fuse::{skip_reshapes, stride_into_convolution};
 use super::graph::{Convolution, Graph, Node, Op, Quantization, ValueId};
+use super::tables;
 use super::weights::{grid_of, integers_of};
 use crate::plan::{Activation, BinaryOp};
 use std::collections::HashMap;
@@ -26,7 +27,7 @@ pub fn quantize(graph: &mut Graph) {
     graph.drop_unread();
     skip_reshapes(graph);
     residuals(graph);
-    tables_into_convolutions(graph);
+    tables::fuse(graph);
     graph.drop_unread();
     integer_input(graph);
 }
@@ -382,22 +383,4 @@ fn residual_at(graph: &Graph, index: usize) -> Option<(Op, Vec<ValueId>)> {
     let mut convolution = convolution.clone();
     convolution.inner = graph.value(graph.nodes[at].output).quantization;
     Some((Op::Convolution(convolution), vec![graph.nodes[at].inputs[0], other]))
-}
-
-/// Moves tables into the convolution that alone makes their input.
-fn tables_into_convolutions(graph: &mut Graph) {
-    for index in 0..graph.nodes.len() {
-        let Op::Table(table) = &graph.nodes[index].op else { continue };
-        let table = table.clone();
-        let Some(at) = graph.private_writer(graph.nodes[index].inputs[0]) else { continue };
-        let Op::Convolution(convolution) = &graph.nodes[at].op else { continue };
-        if convolution.table.is_some() || graph.nodes[at].inputs.len() != 1 {
-            continue;
-        }
-        let mut convolution = convolution.clone();
-        convolution.table = Some(table);
-        convolution.inner = graph.value(graph.nodes[at].output).quantization;
-        graph.nodes[index].inputs = graph.nodes[at].inputs.clone();
-        graph.nodes[index].op = Op::Convolution(convolution);
-    }
 }

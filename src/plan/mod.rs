@@ -21,7 +21,11 @@ mod step;
 mod tensor;
 
 #[cfg(feature = "std")]
+pub(crate) use chain::{Link, around as chain_around};
+#[cfg(feature = "std")]
 pub use encode::{Parts, encode};
+#[cfg(feature = "std")]
+pub(crate) use ops::gather_bytes;
 pub use ops::scratch_bytes;
 pub use reader::{Lifetime, Plan, Target};
 pub use run::Runner;

@@ -304,7 +304,8 @@ pub enum Operation {
     GlobalAverage,
     /// Mean over channels: the output is HxWx1.
     ChannelMean,
-    /// Resampling. U8 or F32; from U8 also to F32.
+    /// Resampling. U8 or F32; from U8 also to F32. U8 to U8: with `constants[0]`, a table of 256,
+    /// results keep the input's quantisation and are then looked up.
     Resize {
         /// What lies between input pixels.
         interpolation: Interpolation,

@@ -1,7 +1,7 @@
 //! Resampling in all modes.
 
 use crate::reference::{Values, quantize};
-use crate::support::{Builder, check_exactly, check_nearly, f32_tensor, u8_tensor};
+use crate::support::{Builder, Noise, check_exactly, check_nearly, f32_tensor, u8_tensor};
 use zsseg::plan::{CoordinateMode, Element, Interpolation, Nearest, Operation, Plan, Tensor};
 use zsseg::status::Status;
 
@@ -89,6 +89,36 @@ fn resized(
     let operation = Operation::Resize { interpolation, coordinates, scale_y, scale_x };
     builder.step(operation, &[0], output, &[], Box::new(expected));
     builder.finish(output)
+}
+
+/// The resize of [`resized`] with its results looked up in a table.
+fn looked_up(interpolation: Interpolation, from: [u32; 3], to: [u32; 3]) -> Builder {
+    let (from, same) = (u8_tensor(from, 0.02, 90), u8_tensor(to, 0.02, 90));
+    let mut builder = resized(interpolation, CoordinateMode::HalfPixel, from, same);
+    let table = Noise(to[0].into()).bytes(256);
+    builder.steps[0].constants[0] = builder.constant(&table);
+    builder.tensors[1].scale = 0.05;
+    builder.tensors[1].zero_point = 7;
+    let plain = builder.expected.remove(0);
+    let expected = move |inputs: &[Values]| {
+        let mut values = plain(inputs);
+        values.data.iter_mut().for_each(|value| *value = f64::from(table[*value as usize]));
+        values
+    };
+    builder.expected.push(Box::new(expected));
+    builder
+}
+
+#[test]
+fn looked_up_in_a_table() {
+    for (from, to) in SIZES {
+        check_exactly(&looked_up(Interpolation::Bilinear, from, to));
+        check_exactly(&looked_up(Interpolation::Nearest(Nearest::Floor), from, to));
+    }
+    let mut builder = looked_up(Interpolation::Bilinear, [2, 2, 3], [4, 4, 3]);
+    builder.steps[0].constants[0].len_bytes = 255;
+    let error = Plan::new(&builder.encode()).unwrap_err();
+    assert_eq!(error.what(), "length of a constant");
 }
 
 const SIZES: [([u32; 3], [u32; 3]); 4] = [

@@ -200,7 +200,7 @@ impl Emitter<'_> {
             u32::try_from(value).map_err(|_| Status::LimitExceeded.about("padding"))
         };
         let operation = Operation::Pad { top: number(3)?, left: number(2)?, value };
-        self.spatial(node, operation)
+        self.spatial(node, operation, &[])
     }
 }
 

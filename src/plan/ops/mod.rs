@@ -71,7 +71,7 @@ pub fn scratch_bytes(
 }
 
 /// Bytes that a convolution may spend on input gathered at a time: part of the nearest large cache.
-fn gather_bytes(target: Target) -> usize {
+pub fn gather_bytes(target: Target) -> usize {
     match target {
         Target::X86_64 => 512 << 10,
         Target::Aarch64 => 128 << 10,

@@ -1,6 +1,6 @@
 //! Resampling.
 
-use super::site::{Site, check_floats, check_ratio, has_element, has_shape, invalid};
+use super::site::{Length, Site, check_floats, check_ratio, has_element, has_shape, invalid};
 use super::work::{Work, carve, quantization, range};
 use crate::math::network::kernels_f32;
 use crate::math::network::quantization::Quantization;
@@ -31,7 +31,11 @@ pub fn check(site: &Site<'_>) -> Result<()> {
             return Err(invalid("scale of a resize"));
         }
     }
-    site.check_constants(&[])?;
+    let table = match (input.element, output.element) {
+        (Element::U8, Element::U8) => Length::Perhaps(256),
+        _ => Length::None,
+    };
+    site.check_constants(&[table])?;
     site.check_scratch(scratch_bytes(&site.operation, input, output))
 }
 
@@ -101,13 +105,22 @@ fn run_bilinear(
         (kernels.resize_bilinear_f32)(&input, (&down, taps), quantization, output, work.rows, row);
         return Some(());
     }
+    let table = site.table(0);
+    let grid = if table.is_some() { from } else { to };
     let rescale = RescaleU8 {
         zero_point: from.zero_point,
-        ratio: from.scale / to.scale,
-        range: range(to, u8::MIN, u8::MAX),
+        ratio: from.scale / grid.scale,
+        range: range(grid, u8::MIN, u8::MAX),
     };
     let output = &mut work.output::<u8>(site)?;
-    (kernels.resize_bilinear)(&input, (&down, taps), &rescale, output, work.rows, row);
+    // A row at a time, so that it is still in the cache when it is looked up.
+    for start in work.rows {
+        let rows = start..start + 1;
+        (kernels.resize_bilinear)(&input, (&down, taps), &rescale, output, rows.clone(), row);
+        if let Some(table) = table {
+            (kernels.table_in_place)(output, table, rows);
+        }
+    }
     Some(())
 }
 
@@ -137,9 +150,10 @@ fn run_nearest(
         (kernels.resize_nearest_f32)(&input, &rows, columns, from, output, work.rows);
         return Some(());
     }
-    let table = (from != to).then(|| build_table(|value| value, from, to));
+    let requantized = (from != to).then(|| build_table(|value| value, from, to));
+    let table = site.table(0).or(requantized.as_ref());
     let output = &mut work.output::<u8>(site)?;
-    (kernels.resize_nearest)(&input, &rows, columns, table.as_ref(), output, work.rows);
+    (kernels.resize_nearest)(&input, &rows, columns, table, output, work.rows);
     Some(())
 }
 

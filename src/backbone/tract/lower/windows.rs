@@ -172,6 +172,7 @@ impl Lowering<'_> {
             interpolation: Interpolation::Nearest(Nearest::Floor),
             coordinates: CoordinateMode::Asymmetric,
             scale: scale.map(|scale| scale as f32),
+            table: None,
         };
         let value = self.graph.add_node(&node.name, op, vec![x], dims(&order, &to));
         Ok(self.like_input(Placed::new(value, &order, &to), x))
@@ -213,7 +214,8 @@ impl Lowering<'_> {
         let order = [0, 2, 3, 1];
         let x = self.input(node, 0)?;
         let x = self.aligned(&x, &order, &from)?;
-        let op = Op::Resize { interpolation, coordinates, scale: [scale(2)?, scale(3)?] };
+        let scale = [scale(2)?, scale(3)?];
+        let op = Op::Resize { interpolation, coordinates, scale, table: None };
         let value = self.graph.add_node(&node.name, op, vec![x], dims(&order, &to));
         Ok(self.like_input(Placed::new(value, &order, &to), x))
     }

@@ -8,8 +8,9 @@
 use super::band;
 use super::ops::Site;
 use super::reader::Plan;
-use super::step::{MAX_CHAIN_STEPS, Operation, Step};
-use super::tensor::Tensor;
+use super::step::{MAX_CHAIN_STEPS, Operation};
+#[cfg(feature = "std")]
+use super::{step::Step, tensor::Tensor};
 use core::ops::Range;
 
 /// The steps of the chain that step `index` belongs to, or that step alone. `is_inner` says of each
@@ -189,15 +190,23 @@ impl Chain {
         let (held, rows) = (self.rows(step, strip_before), self.rows(step, strip));
         let kept = held.made.end.saturating_sub(rows.base);
         let dropped = rows.base.saturating_sub(held.base);
-        if kept == 0 || dropped == 0 {
+        let row_bytes = site.output.row_bytes();
+        let start = dropped.checked_mul(row_bytes)?;
+        if kept == 0 || start == 0 {
             return Some(());
         }
-        let row_bytes = site.output.row_bytes();
         let buffer = arena.get_mut(site.output.bytes())?;
-        let start = dropped.checked_mul(row_bytes)?;
         let end = start.checked_add(kept.checked_mul(row_bytes)?)?;
-        buffer.get(start..end)?;
-        buffer.copy_within(start..end, 0);
-        Some(())
+        move_to_start(buffer.get_mut(..end)?, start)
     }
+}
+
+/// Moves what begins at `start` to the front, which is as `copy_within` but has no panic site.
+fn move_to_start(mut bytes: &mut [u8], start: usize) -> Option<()> {
+    while bytes.len() > start {
+        let (to, from) = bytes.split_at_mut_checked(start)?;
+        to.iter_mut().zip(&*from).for_each(|(to, from)| *to = *from);
+        bytes = from;
+    }
+    Some(())
 }

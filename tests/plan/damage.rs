@@ -336,6 +336,12 @@ fn shapes_and_types_that_do_not_fit() {
     expect_content(0, "padding of a window", conv(|window| window.pad_top = 3));
     expect_content(0, "windows beyond the input", conv(|window| window.stride_y = 2));
     expect_content(0, "length of a constant", conv(|window| window.kernel_width = 2));
+    // A product at every pixel, whose kernel walks input and output side by side.
+    expect_content(FIRST_SLICE, "columns of a convolution of single pixels", |plan| {
+        plan.builder.tensors[plan.slices[0]].width -= 1;
+        plan.builder.tensors[plan.slices[1]].width -= 1;
+        plan.builder.tensors[plan.whole].width -= 1;
+    });
     let fields = |change: fn(&mut u32, &mut Activation, &mut u8, &mut u8)| {
         move |plan: &mut Good| {
             let Operation::Convolution { groups, activation, low, depth_align, .. } =

@@ -123,6 +123,10 @@ fn check_u8(
     if !shape.is_valid() || sides.iter().any(|side| *side as usize > MAX_SIDE) {
         return Err(unsupported("sides of a convolution"));
     }
+    if shape.is_direct() && output.width != input.width {
+        let error = invalid("columns of a convolution of single pixels");
+        return Err(error.numbers(output.width.into(), input.width.into()));
+    }
     let columns = shape.columns.next_multiple_of(BLOCK_COLUMNS).saturating_mul(shape.groups);
     let per_column = Length::Exactly((columns as u64).saturating_mul(4));
     let last = match output.element {

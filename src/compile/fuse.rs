@@ -381,6 +381,13 @@ fn activation_into_convolution(graph: &mut Graph, index: usize) -> bool {
     graph.absorb(at, index, Op::Convolution(convolution), inputs)
 }
 
+/// Whether 8-bit numbers were dequantised to `id`: what reads it may be computed in integers, which
+/// cannot add floats.
+fn is_dequantized(graph: &Graph, id: ValueId) -> bool {
+    let writer = graph.writer(graph.before_reshapes(id)).map(|at| &graph.nodes[at].op);
+    matches!(writer, Some(Op::Dequantize))
+}
+
 /// The sum of a convolution and a tensor of its shape. The later one of two convolutions takes the
 /// other's result, so that both are there when it runs.
 fn residual_into_convolution(graph: &mut Graph, index: usize) -> bool {
@@ -400,7 +407,7 @@ fn residual_into_convolution(graph: &mut Graph, index: usize) -> bool {
         let free = graph.nodes[at].inputs.len() == 1
             && !convolution.is_depthwise()
             && !convolution.transposed;
-        let fits = free && graph.value(graph.nodes[at].inputs[0]).quantization.is_none();
+        let fits = free && !is_dequantized(graph, graph.nodes[at].inputs[0]);
         (fits && convolution.groups == 1).then_some(at)
     };
     let candidates = [(takes(left), right), (takes(right), left)];

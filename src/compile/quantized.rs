@@ -161,6 +161,10 @@ fn integer_form(graph: &Graph, index: usize) -> Option<Node> {
     }
     let target = graph.value(node.output).quantization?;
     let source = &graph.nodes[graph.private_writer(node.inputs[0])?];
+    // Of floats too: pixel by pixel, so there is no second pass over all of them.
+    if matches!(source.op, Op::LayerNorm { .. }) && quantized(graph, source.inputs[0]).is_none() {
+        return Some(Node { output: node.output, ..source.clone() });
+    }
     let inputs: Option<Vec<ValueId>> =
         source.inputs.iter().map(|&id| quantized(graph, id)).collect();
     let inputs = inputs?;

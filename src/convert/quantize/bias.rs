@@ -1,7 +1,7 @@
 //! Takes the mean error of quantised layers out of their biases.
 
 use super::weights::real_weights;
-use crate::backbone::tract::{Numbers, QuantizableNetwork};
+use crate::backbone::tract::{Layer, Numbers, QuantizableNetwork};
 use anyhow::Result;
 use std::vec;
 use std::vec::Vec;
@@ -49,6 +49,18 @@ fn weight_errors(network: &QuantizableNetwork, numbers: &Numbers) -> Vec<Vec<f32
         .collect()
 }
 
+/// Hands out the values that a layer gives, each with the
+/// number of their channel.
+pub(super) fn each_channel(layer: &Layer, values: &[f32], mut take: impl FnMut(usize, f32)) {
+    let channels = layer.channels().max(1);
+    let places = (values.len() / channels).max(1);
+    for (at, value) in values.iter().enumerate() {
+        // [..., channels] of a matrix product, [1, channels, ...] of a convolution.
+        let channel = if layer.channels_last { at % channels } else { at / places };
+        take(channel.min(channels - 1), *value);
+    }
+}
+
 /// Mean of each channel of the tensors `names`, one for each layer.
 fn channel_means(
     network: &QuantizableNetwork,
@@ -61,12 +73,11 @@ fn channel_means(
     let mut counts = vec![0u64; names.len()];
     run(onnx, names, &mut |_, tensor, values| {
         for values in values {
-            // [1, channels, ...] of a convolution, [1, channels] of a matrix product.
-            let places = (values.len() / sums[tensor].len()).max(1);
-            for (sum, plane) in sums[tensor].iter_mut().zip(values.chunks(places)) {
-                *sum += plane.iter().map(|value| f64::from(*value)).sum::<f64>();
-            }
-            counts[tensor] += places as u64;
+            let layer = &network.layers()[tensor];
+            let mut of_picture = vec![0.0; layer.channels()];
+            each_channel(layer, values, |channel, value| of_picture[channel] += f64::from(value));
+            sums[tensor].iter_mut().zip(&of_picture).for_each(|(sum, part)| *sum += part);
+            counts[tensor] += (values.len() / layer.channels()).max(1) as u64;
         }
         Ok(())
     })?;

@@ -5,6 +5,7 @@
 //! so not a bit of the float network changes.
 
 use super::QuantizeSource;
+use super::bias::each_channel;
 use super::engine::Engine;
 use super::range::{Histogram, RangeMethod};
 use super::samples::{First, Samples};
@@ -172,10 +173,9 @@ impl Trial<'_> {
         let onnx = network.write(&network.float_numbers())?;
         let take = &mut |_: usize, _: usize, values: &[&[f32]]| {
             for values in values {
-                let places = (values.len() / largest.len()).max(1);
-                for (largest, plane) in largest.iter_mut().zip(values.chunks(places)) {
-                    *largest = plane.iter().fold(*largest, |most, value| most.max(value.abs()));
-                }
+                each_channel(layer, values, |channel, value| {
+                    largest[channel] = largest[channel].max(value.abs());
+                });
             }
             Ok(())
         };

@@ -24,11 +24,12 @@ pub(super) fn layer_of(
         return Ok(None);
     };
     let integer = |name| integer(node, name);
-    let is_turned = node.op_type == "Gemm" && integer("transB").unwrap_or(0) == 0;
+    let is_product = node.op_type != "Conv";
+    let is_turned = is_product && integer("transB").unwrap_or(0) == 0;
     let axis = usize::from(is_turned);
     let sides: Vec<usize> = tensor.dims.iter().map(|side| *side as usize).collect();
-    let is_matrix = node.op_type == "Gemm" && sides.len() != 2;
-    let (Some(&channels), false) = (sides.get(axis), is_matrix) else { return Ok(None) };
+    let is_no_matrix = is_product && sides.len() != 2;
+    let (Some(&channels), false) = (sides.get(axis), is_no_matrix) else { return Ok(None) };
     let has_bias = node.input.get(2).is_some_and(|name| !name.is_empty());
     let bias = match has_bias {
         true => constant(2).and_then(floats_of),
@@ -53,6 +54,7 @@ pub(super) fn layer_of(
         bias,
         group_inputs: if is_turned { sides[0] } else { sides.get(1).copied().unwrap_or(1) },
         groups: integer("group").unwrap_or(1).max(1) as usize,
+        channels_last: is_product,
         node: at,
         shape: tensor.dims.clone(),
         axis,

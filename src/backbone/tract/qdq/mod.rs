@@ -7,6 +7,7 @@
 
 mod fold;
 mod layer;
+mod norms;
 mod operators;
 mod prepare;
 mod scheme;
@@ -47,6 +48,8 @@ pub struct Layer {
     pub group_inputs: usize,
     /// Groups of channels.
     pub groups: usize,
+    /// Whether the channels of what it reads and gives are the last axis, not the second.
+    pub channels_last: bool,
     /// Node in the graph.
     node: usize,
     /// How the weights lie in the file.

@@ -34,7 +34,7 @@ pub(super) fn kind_of(node: &NodeProto) -> (Kind, &'static str) {
     let attribute = |name: &str| node.attribute.iter().find(|one| one.name == name);
     let kind = match &*node.op_type {
         _ if !matches!(&*node.domain, "" | "ai.onnx") => Kind::Other,
-        "Conv" => Kind::Layer,
+        "Conv" | "MatMul" => Kind::Layer,
         "Gemm" => {
             let is_one = |name: &str| attribute(name).is_none_or(|one| one.f == 1.0);
             let plain = is_one("alpha") && is_one("beta");

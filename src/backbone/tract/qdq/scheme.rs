@@ -10,6 +10,7 @@ use super::super::cut::reads;
 use super::super::guard::subgraphs;
 use super::super::load::load_refusal;
 use super::layer::{layer_of, name_of};
+use super::norms::{Readers, is_statistic};
 use super::operators::{Kind, floats_of, gives_no_floats, kind_of};
 use super::share::share_grids;
 use super::{FloatNode, Layer, QuantizedTensor, Unit};
@@ -20,6 +21,9 @@ use std::string::{String, ToString};
 use std::vec;
 use std::vec::Vec;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
+
+/// Why a node of a normalisation stays in floats.
+const NORM: &str = "part of a normalisation";
 
 /// What is quantised, and what belongs together.
 pub(super) struct Scheme {
@@ -40,6 +44,7 @@ pub(super) struct Analysis<'a> {
     constants: HashMap<&'a str, &'a TensorProto>,
     pub(super) writers: HashMap<&'a str, usize>,
     readers: HashMap<String, usize>,
+    read_by: Readers<'a>,
     /// Tensors of floats that depend on the picture.
     floats: HashSet<&'a str>,
     pub(super) kinds: Vec<Kind>,
@@ -52,6 +57,8 @@ pub(super) struct Analysis<'a> {
     pub(super) active: HashSet<&'a str>,
     /// Results in the middle of a table.
     inside: HashSet<&'a str>,
+    /// Means of normalisations, and functions of them.
+    statistics: HashSet<&'a str>,
 }
 
 impl Scheme {
@@ -111,6 +118,7 @@ impl<'a> Analysis<'a> {
             constants: graph.initializer.iter().map(|one| (&*one.name, one)).collect(),
             writers,
             readers,
+            read_by: Readers::of(graph),
             floats: HashSet::from([input]),
             kinds: Vec::new(),
             reasons: Vec::new(),
@@ -119,6 +127,7 @@ impl<'a> Analysis<'a> {
             fused: HashMap::new(),
             active: HashSet::new(),
             inside: HashSet::new(),
+            statistics: HashSet::new(),
         }
     }
 
@@ -173,6 +182,9 @@ impl<'a> Analysis<'a> {
                     self.layers.push(layer);
                     Kind::Layer
                 }
+                _ if activations.len() == 2 => {
+                    return Ok((Kind::Other, "8 bits of both operands cost too much"));
+                }
                 _ => return Ok((Kind::Other, "its weights are not constant floats")),
             },
             Kind::Binary => return Ok(self.binary(node, &activations)),
@@ -181,6 +193,10 @@ impl<'a> Analysis<'a> {
             }
             Kind::Concat if activations.len() != node.input.len() => {
                 return Ok((Kind::Other, "a constant is put beside activations"));
+            }
+            Kind::Pool if is_statistic(node, &self.constants) => {
+                self.statistics.extend(node.output.iter().map(|name| &**name));
+                return Ok((Kind::Other, NORM));
             }
             Kind::Other => kind,
             _ if !first || activations.len() != 1 && kind != Kind::Concat => {
@@ -199,9 +215,15 @@ impl<'a> Analysis<'a> {
         };
         let has_integer_form = matches!(&*node.op_type, "Add" | "Sub" | "Mul");
         let others = node.input.iter().filter(|name| !activations.contains(&&***name));
+        let normalises = activations.iter().any(|tensor| self.statistics.contains(tensor));
+        let result = node.output.first().map_or("", |name| name);
         match activations {
+            [_, _] if normalises => (Kind::Other, NORM),
             [left, right] if node.input.len() == 2 => match self.root(left) == self.root(right) {
                 true => (Kind::Function, ""),
+                false if self.read_by.feed_norm(self.graph, &self.constants, result) => {
+                    (Kind::Other, "a normalisation reads the sum")
+                }
                 false if has_integer_form => (Kind::Binary, ""),
                 false => (Kind::Other, "of two tensors the operator has no integer form"),
             },
@@ -233,6 +255,9 @@ impl<'a> Analysis<'a> {
         {
             let root = self.root(tensor);
             self.roots.insert(output, root);
+            if self.statistics.contains(tensor) {
+                self.statistics.insert(output);
+            }
         }
         if !activations.is_empty() && !gives_no_floats(node) && subgraphs(node).next().is_none() {
             self.floats.extend(node.output.iter().map(|name| &**name));

@@ -156,10 +156,27 @@ impl<'a> Writer<'a> {
                 quantized.push((core::mem::replace(output, float.clone()), float, grid));
             }
         }
-        self.nodes.push(node);
+        self.push_node(node);
         for (result, float, grid) in quantized {
             self.quantize(&result, &float, result.clone(), grid);
         }
+    }
+
+    /// Adds a node; a `MatMul` with a bias, which ONNX has not, as the two nodes that it stands for.
+    fn push_node(&mut self, mut node: NodeProto) {
+        let has_bias = node.op_type == "MatMul" && node.input.len() == 3;
+        let (Some(bias), Some(output)) = (node.input.get(2).cloned(), node.output.first().cloned())
+        else {
+            return self.nodes.push(node);
+        };
+        if !has_bias {
+            return self.nodes.push(node);
+        }
+        let product = self.name(&output, "product");
+        node.input.truncate(2);
+        node.output = vec![product.clone()];
+        self.nodes.push(node);
+        self.push("Add", vec![product, bias], output, None);
     }
 
     /// Quantises the tensor `from` and dequantises it as `to`; `stem` begins all names.

@@ -9,7 +9,8 @@ use super::failure::Usage;
 use super::model::read_capped;
 use super::{Outcome, write};
 use crate::convert::{
-    LabelHead, NetworkConfig, QuantizeSettings, QuantizeSource, RangeMethod, Report, quantize,
+    DEFAULT_PERCENTILE, LabelHead, NetworkConfig, QuantizeSettings, QuantizeSource, RangeMethod,
+    Report, quantize,
 };
 use crate::limits::MAX_BUNDLE_BYTES;
 use crate::map::Layout;
@@ -49,12 +50,13 @@ pub struct Args {
     /// channel counts.
     #[arg(long, value_name = "HEAD.safetensors")]
     head: Option<PathBuf>,
-    /// How ranges of activations are chosen.
-    #[arg(long, value_enum, default_value = "percentile")]
-    method: MethodName,
-    /// Per cent of the values that lie within a range, for `--method percentile`.
-    #[arg(long, value_name = "PERCENT", default_value_t = 99.99, value_parser = per_cent)]
-    percentile: f64,
+    /// How ranges of activations are chosen. Default: minmax for networks with layer norms,
+    /// percentile for all others.
+    #[arg(long, value_enum)]
+    method: Option<MethodName>,
+    /// Per cent of the values that lie within a range, for `--method percentile`. Default: 99.99.
+    #[arg(long, value_name = "PERCENT", value_parser = per_cent)]
+    percentile: Option<f64>,
     /// Most pictures to calibrate with, evenly spread over the folder.
     #[arg(long, value_name = "N", default_value = "32")]
     pictures: NonZeroUsize,
@@ -67,6 +69,9 @@ pub struct Args {
     /// Scale neighbouring layers where that lowers their error.
     #[arg(long)]
     equalize: bool,
+    /// Scale the channels that layer norms give where that lowers the error of the layers behind.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    smooth: bool,
     /// Leave this node in floats; may be given several times.
     #[arg(long, value_name = "NODE")]
     keep_float: Vec<String>,
@@ -149,13 +154,17 @@ fn settings(args: &Args) -> Result<QuantizeSettings> {
         return Err(Usage(format!("--auto-float {threshold} is no number of decibels")).into());
     }
     Ok(QuantizeSettings {
-        method: match args.method {
-            MethodName::Minmax => RangeMethod::MinMax,
-            MethodName::Percentile => RangeMethod::Percentile(args.percentile),
-            MethodName::Mse => RangeMethod::Mse,
+        method: match (args.method, args.percentile) {
+            (Some(MethodName::Minmax), _) => Some(RangeMethod::MinMax),
+            (Some(MethodName::Mse), _) => Some(RangeMethod::Mse),
+            (Some(MethodName::Percentile), share) => {
+                Some(RangeMethod::Percentile(share.unwrap_or(DEFAULT_PERCENTILE)))
+            }
+            (None, share) => share.map(RangeMethod::Percentile),
         },
         bias_correction: args.bias_correction,
         equalize: args.equalize,
+        smooth: args.smooth,
         keep_float: args.keep_float.clone(),
         auto_float_db: args.auto_float,
         layers_alone: !args.no_layers,

@@ -26,10 +26,10 @@ pub use graph::{BlockWeights, DecoderLayers, FEATURES, LayerWeights, append_feat
 pub use npy::{Array, read as read_matrix, read_array, read_vector};
 pub use pack::{Source, Sources, pack};
 pub use quantize::{
-    EqualizedPair, FloatReport, Histogram, LabelHead, LayerReport, Observed, QuantizeSettings,
-    QuantizeSource, QuantizedNetwork, RangeMethod, Report, RunTaps, Samples, TakeTap, TensorReport,
-    balanced_scales, corrected_biases, equalized_network, grid_of_range, quantize,
-    quantize_weights, squared_error,
+    DEFAULT_PERCENTILE, EqualizedPair, FloatReport, Histogram, LabelHead, LayerReport, Observed,
+    QuantizeSettings, QuantizeSource, QuantizedNetwork, RangeMethod, Report, RunTaps, Samples,
+    SmoothedNorm, TakeTap, TensorReport, balanced_scales, corrected_biases, equalized_network,
+    grid_of_range, quantize, quantize_weights, squared_error,
 };
 pub use tensors::Matrix;
 #[cfg(feature = "train")]

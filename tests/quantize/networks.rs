@@ -18,7 +18,7 @@ fn a_small_network_keeps_its_numbers() {
     let logits = options("logits", [5, SIDE, SIDE]);
     let pictures = Waves::new(20, 24);
     for method in [RangeMethod::MinMax, RangeMethod::Percentile(99.99), RangeMethod::Mse] {
-        let settings = QuantizeSettings { method, ..settings() };
+        let settings = QuantizeSettings { method: Some(method), ..settings() };
         let found = quantized(&source(&onnx, None), &settings).unwrap();
         assert!(!holds(&found.onnx, "BatchNormalization"), "batch norms are folded");
         assert_eq!(found.report.engine, "plan");

@@ -77,9 +77,10 @@ pub fn source<'a>(onnx: &'a [u8], output: Option<&'a str>) -> QuantizeSource<'a>
 
 pub fn settings() -> QuantizeSettings {
     QuantizeSettings {
-        method: RangeMethod::Mse,
+        method: Some(RangeMethod::Mse),
         bias_correction: true,
         equalize: false,
+        smooth: true,
         keep_float: Vec::new(),
         auto_float_db: None,
         layers_alone: false,

@@ -34,8 +34,8 @@ mod taps;
 
 pub use lower::{Network, lower, lower_network};
 pub use qdq::{
-    FloatNode, Layer, Numbers, QuantizableNetwork, Quantization, QuantizedTensor, QuantizedWeights,
-    Unit,
+    FloatNode, Layer, Norm, Numbers, QuantizableNetwork, Quantization, QuantizedTensor,
+    QuantizedWeights, Unit,
 };
 pub use tap_shape::PREFIX_TOKENS;
 pub use taps::TractTaps;

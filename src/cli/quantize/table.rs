@@ -36,6 +36,11 @@ pub fn text(report: &Report) -> String {
         let (before, after) = (pair.error_before, pair.error_after);
         let _ = writeln!(text, "equalised: {first}, {second}: {before:.3e} to {after:.3e}, {kept}");
     }
+    for norm in &report.smoothed {
+        let (before, after) = (norm.error_before, norm.error_after);
+        let (tensor, strength) = (&norm.tensor, norm.strength);
+        let _ = writeln!(text, "smoothed: {tensor}: {before:.3e} to {after:.3e}, power {strength}");
+    }
     let which = if report.held_out { "other pictures" } else { "of the same pictures" };
     let _ = writeln!(
         text,

@@ -4,7 +4,8 @@
 //!    be quantised gets a histogram.
 //! 2. `range`: from histograms to grids, by one of three methods.
 //! 3. `weights`: a symmetric grid for each output channel.
-//! 4. `equalize` (on request): scales neighbouring layers where that lowers their error.
+//! 4. `smooth`: scales the channels between a normalisation and linear layers.
+//!    `equalize` (on request): scales neighbouring layers where that lowers their error.
 //! 5. `bias`: takes the mean error that rounded weights cause out of the biases.
 //! 6. `report`: what it costs, tensor by tensor and layer by layer.
 //!
@@ -19,6 +20,7 @@ mod masks;
 mod range;
 mod report;
 mod samples;
+mod smooth;
 mod weights;
 
 use crate::backbone::tract::{Numbers, QuantizableNetwork};
@@ -37,6 +39,7 @@ pub use masks::LabelHead;
 pub use range::{Histogram, RangeMethod, grid_of_range, squared_error};
 pub use report::{FloatReport, LayerReport, Report, TensorReport};
 pub use samples::Samples;
+pub use smooth::SmoothedNorm;
 pub use weights::quantize_weights;
 
 /// A float network and what is known about it.
@@ -57,12 +60,16 @@ pub struct QuantizeSource<'a> {
 /// How to quantise.
 #[derive(Clone, Debug)]
 pub struct QuantizeSettings {
-    /// How ranges of activations are chosen.
-    pub method: RangeMethod,
+    /// How ranges of activations are chosen; `None`: [`RangeMethod::MinMax`] where the network
+    /// normalises over channels, else [`RangeMethod::Percentile`] of [`DEFAULT_PERCENTILE`].
+    pub method: Option<RangeMethod>,
     /// Whether mean errors are taken out of biases.
     pub bias_correction: bool,
     /// Whether neighbouring layers are scaled where that lowers their error.
     pub equalize: bool,
+    /// Whether the channels of normalisations are scaled where that lowers the error of the layers
+    /// behind them.
+    pub smooth: bool,
     /// Nodes that stay in floats, by their names.
     pub keep_float: Vec<String>,
     /// Leave a layer in floats that alone brings the output's signal-to-noise ratio below so many
@@ -70,6 +77,21 @@ pub struct QuantizeSettings {
     pub auto_float_db: Option<f64>,
     /// Whether the report has what each layer does alone.
     pub layers_alone: bool,
+}
+
+/// Per cent of the values within a range, where nothing else is asked for.
+pub const DEFAULT_PERCENTILE: f64 = 99.99;
+
+impl QuantizeSettings {
+    /// How ranges of `network` are chosen. What a transformer's largest values say is said by nothing
+    /// else, so none is left out.
+    fn method_for(&self, network: &QuantizableNetwork) -> RangeMethod {
+        let usual = match network.has_norms() {
+            true => RangeMethod::MinMax,
+            false => RangeMethod::Percentile(DEFAULT_PERCENTILE),
+        };
+        self.method.unwrap_or(usual)
+    }
 }
 
 /// The result.
@@ -122,17 +144,23 @@ fn quantize_once(
 ) -> Result<QuantizedNetwork> {
     let mut network = QuantizableNetwork::parse(source.onnx, source.output, &settings.keep_float)?;
     let engine = Engine::new(source, &network)?;
+    let method = settings.method_for(&network);
+    let mut smoothed = Vec::new();
+    if settings.smooth && !network.norms().is_empty() {
+        progress("smoothing the channels of normalisations");
+        smoothed = smooth::smooth(&mut network, &engine, calibration, method)?;
+    }
     progress(&format!("calibrating with {} pictures", calibration.len()));
     let mut observed = Observed::of(&network, &engine, calibration)?;
     let mut pairs = Vec::new();
     if settings.equalize {
         progress("equalising neighbouring layers");
-        pairs = equalize::equalize(&mut network, &engine, calibration, settings.method)?;
+        pairs = equalize::equalize(&mut network, &engine, calibration, method)?;
         if pairs.iter().any(|pair| pair.kept) {
             observed = Observed::of(&network, &engine, calibration)?;
         }
     }
-    let mut numbers = numbers_of(&network, &observed, settings.method);
+    let mut numbers = numbers_of(&network, &observed, method);
     if settings.bias_correction {
         progress("correcting biases");
         let mut run = |onnx: &[u8], names: &[&str], take: &mut TakeTap<'_>| {
@@ -141,10 +169,11 @@ fn quantize_once(
         numbers.biases = corrected_biases(&network, &numbers, &mut run)?;
     }
     let onnx = network.write(&numbers)?;
-    let subject = report::Subject { network: &network, numbers: &numbers, onnx: &onnx };
+    let subject = report::Subject { network: &network, numbers: &numbers, onnx: &onnx, method };
     let report = report::measure(&subject, &engine, (calibration, check), settings, progress);
     let mut report = report.context("measuring the quantised network")?;
     report.equalized = pairs;
+    report.smoothed = smoothed;
     Ok(QuantizedNetwork { onnx, report })
 }
 

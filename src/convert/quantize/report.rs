@@ -5,6 +5,7 @@ use super::engine::Engine;
 use super::equalize::EqualizedPair;
 use super::range::RangeMethod;
 use super::samples::Samples;
+use super::smooth::SmoothedNorm;
 use crate::backbone::tract::{Numbers, QuantizableNetwork, Unit};
 use anyhow::Result;
 use serde::Serialize;
@@ -42,6 +43,8 @@ pub struct Report {
     pub float_nodes: Vec<FloatReport>,
     /// Neighbouring layers that were tried for equalisation.
     pub equalized: Vec<EqualizedPair>,
+    /// Normalisations whose channels were scaled, or were tried.
+    pub smoothed: Vec<SmoothedNorm>,
 }
 
 /// A tensor that is quantised.
@@ -92,6 +95,7 @@ pub(super) struct Subject<'a> {
     pub(super) network: &'a QuantizableNetwork,
     pub(super) numbers: &'a Numbers,
     pub(super) onnx: &'a [u8],
+    pub(super) method: RangeMethod,
 }
 
 /// Energy of what should be and of what is wrong with it.
@@ -165,8 +169,8 @@ pub(super) fn measure(
         reason: node.reason,
     });
     Ok(Report {
-        method: settings.method.name(),
-        percentile: match settings.method {
+        method: subject.method.name(),
+        percentile: match subject.method {
             RangeMethod::Percentile(share) => Some(share),
             _ => None,
         },
@@ -181,6 +185,7 @@ pub(super) fn measure(
         tensors,
         float_nodes: float_nodes.collect(),
         equalized: Vec::new(),
+        smoothed: Vec::new(),
     })
 }
 

@@ -93,7 +93,7 @@ fn layer_before(graph: &GraphProto, at: usize) -> Option<usize> {
 }
 
 /// Whether a reshape leaves `channels` as the last axis.
-fn keeps_channels(graph: &GraphProto, reshape: &NodeProto, channels: usize) -> bool {
+pub(super) fn keeps_channels(graph: &GraphProto, reshape: &NodeProto, channels: usize) -> bool {
     let sides = graph.initializer.iter().find(|one| Some(&one.name) == reshape.input.get(1));
     let last = sides.and_then(|sides| match sides.raw_data.is_empty() {
         true => sides.int64_data.last().copied(),
@@ -168,7 +168,7 @@ fn replace(graph: &mut GraphProto, writer: usize, layer: &Weights) {
 }
 
 /// `stem`, or the first of its longer forms that no tensor has.
-fn free_name(graph: &GraphProto, stem: &str) -> String {
+pub(super) fn free_name(graph: &GraphProto, stem: &str) -> String {
     let taken = |name: &String| {
         graph.initializer.iter().any(|one| one.name == *name)
             || graph.node.iter().any(|node| node.output.contains(name))

@@ -10,6 +10,7 @@ mod layer;
 mod norms;
 mod operators;
 mod prepare;
+mod rescale;
 mod scheme;
 mod share;
 mod write;
@@ -23,6 +24,7 @@ use std::string::String;
 use std::vec::Vec;
 
 pub use crate::math::network::quantization::Quantization;
+pub use rescale::Norm;
 
 /// A convolution or a matrix product with constant weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -207,6 +209,26 @@ impl QuantizableNetwork {
     /// What is not.
     pub fn float_nodes(&self) -> &[FloatNode] {
         &self.scheme.float_nodes
+    }
+
+    /// Normalisations over channels whose results only linear layers read.
+    pub fn norms(&self) -> Vec<Norm> {
+        rescale::norms(&self.model.graph, &self.scheme)
+    }
+
+    /// Multiplies the channels of the result of a normalisation, a place in [`Self::norms`], by
+    /// `factors` and divides the weights that read them by those. With powers of two the network
+    /// keeps its numbers.
+    ///
+    /// # Errors
+    /// [`Status::InvalidArgument`] for factors that are not positive, or not one for each channel.
+    pub fn scale_norm(&mut self, at: usize, factors: &[f32]) -> Result<()> {
+        rescale::scale(self, at, factors)
+    }
+
+    /// Whether it normalises over channels, as transformers do.
+    pub fn has_norms(&self) -> bool {
+        self.scheme.has_norms
     }
 
     /// How often each tensor is read, as an output of the network too.

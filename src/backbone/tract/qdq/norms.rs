@@ -38,6 +38,11 @@ impl<'a> Readers<'a> {
         Readers(readers)
     }
 
+    /// Nodes that read `tensor`, once for each input that it is.
+    pub(super) fn of_tensor(&self, tensor: &str) -> &[usize] {
+        self.0.get(tensor).map_or(&[], |readers| readers)
+    }
+
     /// Whether a normalisation reads `tensor`, as it is or moved.
     pub(super) fn feed_norm(
         &self,
@@ -48,7 +53,7 @@ impl<'a> Readers<'a> {
         let mut open = Vec::from([tensor]);
         let mut seen = HashSet::new();
         while let Some(tensor) = open.pop() {
-            for &at in self.0.get(tensor).into_iter().flatten().filter(|&&at| seen.insert(at)) {
+            for &at in self.of_tensor(tensor).iter().filter(|&&at| seen.insert(at)) {
                 let node = &graph.node[at];
                 let is_first = node.input.first().is_some_and(|name| name == tensor);
                 let is_norm = node.op_type == "LayerNormalization" && is_first;

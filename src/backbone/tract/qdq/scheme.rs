@@ -36,6 +36,8 @@ pub(super) struct Scheme {
     pub(super) readers: HashMap<String, usize>,
     /// Limits that belong to the node before them: from the one's place to the other's.
     pub(super) fused: HashMap<usize, usize>,
+    /// Whether a node normalises over channels.
+    pub(super) has_norms: bool,
 }
 
 /// What is known of the nodes while the scheme is made.
@@ -371,6 +373,8 @@ impl<'a> Analysis<'a> {
             units,
             float_nodes,
             readers: self.readers,
+            has_norms: !self.statistics.is_empty()
+                || self.graph.node.iter().any(|node| node.op_type == "LayerNormalization"),
             fused: self.fused,
         }
     }

@@ -72,6 +72,9 @@ pub struct Args {
     /// Scale the channels that layer norms give where that lowers the error of the layers behind.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     smooth: bool,
+    /// Quantise products of two activations too, as attention has them: faster, and less exact.
+    #[arg(long)]
+    attention: bool,
     /// Leave this node in floats; may be given several times.
     #[arg(long, value_name = "NODE")]
     keep_float: Vec<String>,
@@ -165,6 +168,7 @@ fn settings(args: &Args) -> Result<QuantizeSettings> {
         bias_correction: args.bias_correction,
         equalize: args.equalize,
         smooth: args.smooth,
+        attention: args.attention,
         keep_float: args.keep_float.clone(),
         auto_float_db: args.auto_float,
         layers_alone: !args.no_layers,

@@ -153,7 +153,9 @@ fn integer_form(graph: &Graph, index: usize) -> Option<Node> {
     let node = &graph.nodes[index];
     match &node.op {
         Op::Convolution(convolution) => return float_result(graph, node, convolution),
-        Op::Resize { .. } | Op::LayerNorm { .. } => return integer_operand(graph, node),
+        Op::Resize { .. } | Op::LayerNorm { .. } | Op::MatrixProduct(_) => {
+            return integer_operands(graph, node);
+        }
         _ => {}
     }
     if !matches!(node.op, Op::Quantize) {
@@ -162,7 +164,8 @@ fn integer_form(graph: &Graph, index: usize) -> Option<Node> {
     let target = graph.value(node.output).quantization?;
     let source = &graph.nodes[graph.private_writer(node.inputs[0])?];
     // Of floats too: pixel by pixel, so there is no second pass over all of them.
-    if matches!(source.op, Op::LayerNorm { .. }) && quantized(graph, source.inputs[0]).is_none() {
+    let by_pixel = matches!(source.op, Op::LayerNorm { .. } | Op::Softmax);
+    if by_pixel && quantized(graph, source.inputs[0]).is_none() {
         return Some(Node { output: node.output, ..source.clone() });
     }
     let inputs: Option<Vec<ValueId>> =
@@ -175,7 +178,7 @@ fn integer_form(graph: &Graph, index: usize) -> Option<Node> {
         }
         Op::Binary { op, activation } if has_integer_form(*op, *activation) => source.op.clone(),
         Op::MatrixProduct(_) | Op::Mean { .. } | Op::AveragePool { .. } => source.op.clone(),
-        Op::Resize { .. } | Op::LayerNorm { .. } => source.op.clone(),
+        Op::Resize { .. } | Op::LayerNorm { .. } | Op::Softmax => source.op.clone(),
         Op::MaxPool(_) | Op::Reshape | Op::Transpose { .. } | Op::Slice { .. } | Op::Broadcast
             if first == target =>
         {
@@ -215,8 +218,9 @@ fn float_result(graph: &Graph, node: &Node, convolution: &Convolution) -> Option
 }
 
 /// An operator that reads 8-bit numbers and gives floats.
-fn integer_operand(graph: &Graph, node: &Node) -> Option<Node> {
-    let source = quantized(graph, *node.inputs.first()?)?;
+fn integer_operands(graph: &Graph, node: &Node) -> Option<Node> {
+    let inputs: Option<Vec<ValueId>> = node.inputs.iter().map(|&id| quantized(graph, id)).collect();
+    let inputs = inputs?;
     let is_quantized_next = graph
         .nodes
         .iter()
@@ -224,7 +228,7 @@ fn integer_operand(graph: &Graph, node: &Node) -> Option<Node> {
     if is_quantized_next && graph.private_writer(node.output).is_some() {
         return None;
     }
-    Some(Node { inputs: vec![source], ..node.clone() })
+    Some(Node { inputs, ..node.clone() })
 }
 
 /// The convolution with its weights checked to be 8-bit numbers; its activation must be one that

@@ -2,14 +2,14 @@
 
 use super::support::{Waves, model, options, run, source, tap};
 use proptest::prelude::*;
-use zsseg::backbone::tract::{Layer, QuantizableNetwork, Quantization};
+use zsseg::backbone::tract::{Layer, QuantizableNetwork, Quantization, Wanted};
 use zsseg::convert::{
     RangeMethod, Samples, TakeTap, balanced_scales, corrected_biases, equalized_network,
     quantize_weights,
 };
 
 fn network() -> QuantizableNetwork {
-    QuantizableNetwork::parse(&model("chain_float.onnx"), None, &[]).unwrap()
+    QuantizableNetwork::parse(&model("chain_float.onnx"), &Wanted::default()).unwrap()
 }
 
 /// A layer of the network with other numbers.

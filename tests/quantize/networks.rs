@@ -1,7 +1,7 @@
 //! Whole networks.
 
 use super::support::{SIDE, Waves, model, options, quantized, run, settings, source, sqnr_db};
-use zsseg::backbone::tract::{QuantizableNetwork, lower};
+use zsseg::backbone::tract::{QuantizableNetwork, Wanted, lower};
 use zsseg::compile::compile;
 use zsseg::convert::{QuantizeSettings, RangeMethod};
 use zsseg::plan::{Element, Plan, Target};
@@ -121,7 +121,8 @@ fn equal_networks_and_pictures_give_equal_bytes() {
 
 #[test]
 fn all_tensors_with_one_grid_have_it() {
-    let network = QuantizableNetwork::parse(&model("chain_float.onnx"), None, &[]).unwrap();
+    let network =
+        QuantizableNetwork::parse(&model("chain_float.onnx"), &Wanted::default()).unwrap();
     let grid = |name: &str| {
         let tensor = network.tensors().iter().find(|tensor| tensor.name == name);
         tensor.map(|tensor| tensor.grid)
@@ -138,7 +139,7 @@ fn all_tensors_with_one_grid_have_it() {
 #[test]
 fn a_network_is_not_quantised_twice() {
     for name in ["segmentation_qdq_u8.onnx", "segmentation_qop_u8.onnx"] {
-        let error = QuantizableNetwork::parse(&model(name), None, &[]).err().unwrap();
+        let error = QuantizableNetwork::parse(&model(name), &Wanted::default()).err().unwrap();
         assert_eq!(error.status(), Status::Unsupported);
         assert!(error.to_string().contains("quantised already"), "{error}");
         assert!(error.to_string().contains("zsseg pack"), "{error}");

@@ -1,7 +1,7 @@
 //! What makes no sense is an error that says so.
 
 use super::support::{Waves, model, quantized, settings, source};
-use zsseg::backbone::tract::{Numbers, QuantizableNetwork};
+use zsseg::backbone::tract::{Numbers, QuantizableNetwork, Wanted};
 use zsseg::convert::{QuantizeSettings, quantize};
 use zsseg::status::Status;
 
@@ -9,7 +9,7 @@ use zsseg::status::Status;
 fn files_that_are_no_networks() {
     let chain = model("chain_float.onnx");
     for bytes in [&b""[..], b"nonsense", &chain[..chain.len() / 2]] {
-        let error = QuantizableNetwork::parse(bytes, None, &[]).err().unwrap();
+        let error = QuantizableNetwork::parse(bytes, &Wanted::default()).err().unwrap();
         assert_eq!(error.status(), Status::ModelLoad, "{error}");
     }
 }
@@ -17,9 +17,17 @@ fn files_that_are_no_networks() {
 #[test]
 fn names_that_are_not_there() {
     let chain = model("chain_float.onnx");
-    let error = QuantizableNetwork::parse(&chain, Some("nowhere"), &[]).err().unwrap();
+    let error =
+        QuantizableNetwork::parse(&chain, &Wanted { output: Some("nowhere"), ..Wanted::default() })
+            .err()
+            .unwrap();
     assert!(error.to_string().contains("\"nowhere\""), "{error}");
-    let error = QuantizableNetwork::parse(&chain, None, &["nobody".into()]).err().unwrap();
+    let error = QuantizableNetwork::parse(
+        &chain,
+        &Wanted { keep_float: &["nobody".into()], ..Wanted::default() },
+    )
+    .err()
+    .unwrap();
     assert_eq!(error.status(), Status::InvalidArgument);
     assert!(error.to_string().contains("\"nobody\""), "{error}");
 }
@@ -30,7 +38,10 @@ fn networks_without_layers() {
     let all = ["stem", "depthwise", "project", "expand", "squeeze", "narrow", "half", "logits"];
     let all = all.map(String::from);
     // The batch norms go into the layers, which then have their names.
-    let error = QuantizableNetwork::parse(&chain, None, &all).err().unwrap();
+    let error =
+        QuantizableNetwork::parse(&chain, &Wanted { keep_float: &all, ..Wanted::default() })
+            .err()
+            .unwrap();
     assert_eq!(error.status(), Status::Unsupported);
     assert!(error.to_string().contains("weights"), "{error}");
 }
@@ -38,18 +49,19 @@ fn networks_without_layers() {
 #[test]
 fn weights_that_are_not_finite() {
     let mut chain = model("chain_float.onnx");
-    let bias = QuantizableNetwork::parse(&chain, None, &[]).unwrap();
+    let bias = QuantizableNetwork::parse(&chain, &Wanted::default()).unwrap();
     let bias = bias.layers().iter().find(|layer| layer.name == "narrow").unwrap().bias[0];
     let at = chain.windows(4).position(|four| four == bias.to_le_bytes()).unwrap();
     chain[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-    let error = QuantizableNetwork::parse(&chain, None, &[]).err().unwrap();
+    let error = QuantizableNetwork::parse(&chain, &Wanted::default()).err().unwrap();
     assert_eq!(error.status(), Status::InvalidArgument);
     assert!(error.to_string().contains("\"narrow\""), "{error}");
 }
 
 #[test]
 fn numbers_of_another_network() {
-    let network = QuantizableNetwork::parse(&model("chain_float.onnx"), None, &[]).unwrap();
+    let network =
+        QuantizableNetwork::parse(&model("chain_float.onnx"), &Wanted::default()).unwrap();
     let good = network.float_numbers();
     let short = |change: fn(&mut Numbers)| {
         let mut numbers = good.clone();

@@ -81,6 +81,7 @@ pub fn settings() -> QuantizeSettings {
         bias_correction: true,
         equalize: false,
         smooth: true,
+        attention: false,
         keep_float: Vec::new(),
         auto_float_db: None,
         layers_alone: false,

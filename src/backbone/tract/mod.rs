@@ -35,7 +35,7 @@ mod taps;
 pub use lower::{Network, lower, lower_network};
 pub use qdq::{
     FloatNode, Layer, Norm, Numbers, QuantizableNetwork, Quantization, QuantizedTensor,
-    QuantizedWeights, Unit,
+    QuantizedWeights, Unit, Wanted,
 };
 pub use tap_shape::PREFIX_TOKENS;
 pub use taps::TractTaps;

@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::range::{Histogram, RangeMethod};
 use super::samples::{First, Samples};
 use super::weights::quantize_weights;
-use crate::backbone::tract::{Layer, QuantizableNetwork};
+use crate::backbone::tract::{Layer, QuantizableNetwork, Wanted};
 use anyhow::Result;
 use serde::Serialize;
 use std::string::String;
@@ -70,7 +70,8 @@ pub fn equalized_network(
     samples: &dyn Samples,
     method: RangeMethod,
 ) -> Result<(Vec<u8>, Vec<EqualizedPair>)> {
-    let mut network = QuantizableNetwork::parse(source.onnx, source.output, &[])?;
+    let wanted = Wanted { output: source.output, ..Wanted::default() };
+    let mut network = QuantizableNetwork::parse(source.onnx, &wanted)?;
     let engine = Engine::new(source, &network)?;
     let pairs = equalize(&mut network, &engine, samples, method)?;
     Ok((network.write(&network.float_numbers())?, pairs))

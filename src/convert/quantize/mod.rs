@@ -23,7 +23,7 @@ mod samples;
 mod smooth;
 mod weights;
 
-use crate::backbone::tract::{Numbers, QuantizableNetwork};
+use crate::backbone::tract::{Numbers, QuantizableNetwork, Wanted};
 use crate::map::Layout;
 use crate::spec::Input;
 use anyhow::{Context, Result, ensure};
@@ -70,6 +70,8 @@ pub struct QuantizeSettings {
     /// Whether the channels of normalisations are scaled where that lowers the error of the layers
     /// behind them.
     pub smooth: bool,
+    /// Whether products of two activations are quantised, attention above all.
+    pub attention: bool,
     /// Nodes that stay in floats, by their names.
     pub keep_float: Vec<String>,
     /// Leave a layer in floats that alone brings the output's signal-to-noise ratio below so many
@@ -142,7 +144,12 @@ fn quantize_once(
     settings: &QuantizeSettings,
     progress: &mut dyn FnMut(&str),
 ) -> Result<QuantizedNetwork> {
-    let mut network = QuantizableNetwork::parse(source.onnx, source.output, &settings.keep_float)?;
+    let wanted = Wanted {
+        output: source.output,
+        keep_float: &settings.keep_float,
+        attention: settings.attention,
+    };
+    let mut network = QuantizableNetwork::parse(source.onnx, &wanted)?;
     let engine = Engine::new(source, &network)?;
     let method = settings.method_for(&network);
     let mut smoothed = Vec::new();

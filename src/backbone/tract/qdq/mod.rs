@@ -133,24 +133,30 @@ pub struct QuantizableNetwork {
     output: String,
 }
 
+/// What of a network is to be quantised.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// What leads to this tensor; `None`: to the network's first output.
+    pub output: Option<&'a str>,
+    /// But not the nodes of these names.
+    pub keep_float: &'a [String],
+    /// Products of two activations as well.
+    pub attention: bool,
+}
+
 impl QuantizableNetwork {
-    /// Reads a float network. What leads to the tensor `output` (`None`: the network's first
-    /// output) is to be quantised, without the nodes called `keep_float`.
+    /// Reads a float network.
     ///
     /// # Errors
     /// [`Status::Unsupported`] for a network that is quantised already or whose operators are too
     /// old; [`Status::InvalidArgument`] for a name in `keep_float` that no node has and for
     /// weights that are not finite; [`Status::ModelLoad`] for a malformed network.
-    pub fn parse(
-        onnx: &[u8],
-        output: Option<&str>,
-        keep_float: &[String],
-    ) -> Result<QuantizableNetwork> {
+    pub fn parse(onnx: &[u8], wanted: &Wanted<'_>) -> Result<QuantizableNetwork> {
         let mut model = guard::parse(&framework(), onnx)?;
         prepare::prepare(&mut model)?;
         let graph = &model.graph;
         let first = graph.output.first().map(|output| output.name.clone());
-        let output = output.map(String::from).or(first);
+        let output = wanted.output.map(String::from).or(first);
         let output = output.ok_or_else(|| load_refusal("the network has no output"))?;
         let is_constant = |name: &str| graph.initializer.iter().any(|one| one.name == name);
         let mut fed = graph.input.iter().filter(|input| !is_constant(&input.name));
@@ -158,7 +164,7 @@ impl QuantizableNetwork {
             return Err(load_refusal("the network has not one input"));
         };
         let input = input.name.clone();
-        let scheme = Scheme::of(graph, &input, &output, keep_float)?;
+        let scheme = Scheme::of(graph, &input, &output, wanted)?;
         if scheme.layers.is_empty() {
             let text = format!("nothing before \"{output}\" has weights to quantise");
             return Err(Status::Unsupported.about("network").text(text));

@@ -11,6 +11,8 @@ use tract_onnx::pb::{NodeProto, TensorProto};
 pub(super) enum Kind {
     /// Has weights.
     Layer,
+    /// A product of two activations as matrices.
+    Product,
     /// Of two activations: a sum, a difference, a product.
     Binary,
     /// Puts tensors together.

@@ -13,7 +13,7 @@ use super::layer::{layer_of, name_of};
 use super::norms::{Readers, is_statistic};
 use super::operators::{Kind, floats_of, gives_no_floats, kind_of};
 use super::share::share_grids;
-use super::{FloatNode, Layer, QuantizedTensor, Unit};
+use super::{FloatNode, Layer, QuantizedTensor, Unit, Wanted};
 use crate::status::{Result, Status};
 use std::collections::{HashMap, HashSet};
 use std::format;
@@ -68,14 +68,14 @@ impl Scheme {
         graph: &GraphProto,
         input: &str,
         output: &str,
-        keep_float: &[String],
+        wanted: &Wanted<'_>,
     ) -> Result<Scheme> {
-        check_names(graph, keep_float)?;
+        check_names(graph, wanted.keep_float)?;
         let mut analysis = Analysis::new(graph, input);
         let needed = analysis.needed(output)?;
         for (at, &needed) in needed.iter().enumerate() {
             let (kind, reason) = match needed {
-                true => analysis.kind(at, keep_float)?,
+                true => analysis.kind(at, wanted)?,
                 false => (Kind::Other, ""),
             };
             analysis.settle(at, kind, reason);
@@ -167,13 +167,14 @@ impl<'a> Analysis<'a> {
     }
 
     /// What node `at` is, given those before it.
-    fn kind(&mut self, at: usize, keep_float: &[String]) -> Result<(Kind, &'static str)> {
+    fn kind(&mut self, at: usize, wanted: &Wanted<'_>) -> Result<(Kind, &'static str)> {
         let node = &self.graph.node[at];
         let activations = self.activations(at);
         if activations.is_empty() {
             return Ok((Kind::Other, ""));
         }
-        if keep_float.iter().any(|name| *name == node.name || node.output.contains(name)) {
+        let is_meant = |name: &String| *name == node.name || node.output.contains(name);
+        if wanted.keep_float.iter().any(is_meant) {
             return Ok((Kind::Other, "kept on request"));
         }
         let (kind, reason) = kind_of(node);
@@ -184,8 +185,9 @@ impl<'a> Analysis<'a> {
                     self.layers.push(layer);
                     Kind::Layer
                 }
+                _ if activations.len() == 2 && wanted.attention => Kind::Product,
                 _ if activations.len() == 2 => {
-                    return Ok((Kind::Other, "8 bits of both operands cost too much"));
+                    return Ok((Kind::Other, "both operands are activations"));
                 }
                 _ => return Ok((Kind::Other, "its weights are not constant floats")),
             },
@@ -297,6 +299,7 @@ impl<'a> Analysis<'a> {
                 }
                 self.active.extend(activations);
             }
+            Kind::Product => self.active.extend(activations),
             Kind::Binary | Kind::Concat | Kind::Pool => {
                 self.active.insert(result);
                 self.active.extend(activations);
@@ -342,7 +345,7 @@ impl<'a> Analysis<'a> {
             let layer = self.layers.iter().position(|layer| layer.node == at);
             let (name, operator) = (name_of(node), node.op_type.clone());
             let in_integers = match self.kinds[at] {
-                Kind::Layer | Kind::Binary | Kind::Concat | Kind::Pool => true,
+                Kind::Layer | Kind::Product | Kind::Binary | Kind::Concat | Kind::Pool => true,
                 Kind::Resize | Kind::Function => tensor.is_some(),
                 Kind::Move | Kind::Clip => continue,
                 Kind::Other => false,

@@ -70,6 +70,25 @@ fn reports_of_layers_are_tables_too() {
 }
 
 #[test]
+fn transformers_have_options_of_their_own() {
+    let sandbox = sandbox();
+    sandbox.write("chain.onnx", &model("transformer_float.onnx"));
+    let toml = "[input]\nname = \"image\"\nwidth = 16\nheight = 16\n[preprocess]\nprofile = \"imagenet\"\nfit = \"stretch\"\n";
+    sandbox.write("chain.toml", toml.as_bytes());
+    let run = |more: &[&str]| {
+        let always = [&CONFIG[..], &["--no-layers", "--quiet"], more].concat();
+        quantize(&sandbox, &always).expect(0).out
+    };
+    let plain = run(&[]);
+    assert!(plain.contains("in floats: a_scores (MatMul)") && plain.contains("ranges by minmax"));
+    assert!(plain.contains("smoothed: b_norm2:"), "{plain}");
+    let other = run(&["--attention", "--smooth", "false", "--percentile", "99.9"]);
+    assert!(!other.contains("a_scores (MatMul)") && !other.contains("smoothed"), "{other}");
+    assert!(other.contains("ranges by percentile"), "{other}");
+    quantize(&sandbox, &["--smooth", "perhaps"]).expect_error(2, &["perhaps"]);
+}
+
+#[test]
 fn arrays_need_no_pack_file() {
     let sandbox = sandbox();
     let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 16, 16), }\n";

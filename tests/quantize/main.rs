@@ -9,3 +9,4 @@ mod networks;
 mod ranges;
 mod refused;
 mod support;
+mod transformers;

@@ -4,10 +4,14 @@
 //! The header goes to `$OUT_DIR`, and a copy beside the libraries. The source tree is only read:
 //! `include/zsseg.h` is the committed copy, which `tests/header_drift.rs` compares and renews.
 
+/// Names of LLVM for processors with MVE; whether theirs has floats, the target says.
+const MVE_PROCESSORS: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     tell_versions();
     tell_dsp();
+    tell_mve();
     #[cfg(feature = "capi")]
     capi::main();
 }
@@ -27,6 +31,20 @@ fn tell_dsp() {
     let target = std::env::var("TARGET").unwrap_or_default();
     if target.starts_with("thumbv7em-") || target.starts_with("armv7-") {
         println!("cargo:rustc-cfg=zsseg_dsp");
+    }
+}
+
+/// Whether the processor has ARM's MVE instructions with floats, which `target-cpu` alone says:
+/// `target_feature = "mve"` is unstable in Rust.
+fn tell_mve() {
+    println!("cargo:rustc-check-cfg=cfg(zsseg_mve)");
+    println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
+    let target = std::env::var("TARGET").unwrap_or_default();
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let cpu = flags.split('\x1f').filter_map(|flag| flag.split_once("target-cpu=")).next_back();
+    let has_mve = cpu.is_some_and(|(_, cpu)| MVE_PROCESSORS.contains(&cpu));
+    if target == "thumbv8m.main-none-eabihf" && has_mve {
+        println!("cargo:rustc-cfg=zsseg_mve");
     }
 }
 

@@ -21,6 +21,10 @@ mod depthwise_f32;
 
 #[cfg(zsseg_dsp)]
 mod arm;
+#[cfg(zsseg_mve)]
+mod depthwise_runs;
+#[cfg(zsseg_mve)]
+mod mve;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86_64;
 #[cfg(target_arch = "x86_64")]
@@ -48,6 +52,8 @@ pub fn network() -> impl Iterator<Item = NetworkKernels> {
     let sets = native::network::kernels::supported();
     #[cfg(zsseg_dsp)]
     let sets = core::iter::once(arm::DSP).chain(sets);
+    #[cfg(zsseg_mve)]
+    let sets = core::iter::once(mve::MVE).chain(sets);
     sets
 }
 

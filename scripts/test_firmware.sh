@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds firmware-examples/ and runs them under QEMU: equal masks everywhere, no heap and no panic in
-# the C images, kept deadlines, and figures within firmware-examples/limits.txt, which it prints.
+# Builds firmware-examples/ and runs them under QEMU: kernels equal to the portable ones, equal masks
+# everywhere, no heap and no panic in the C images, kept deadlines, and figures within
+# firmware-examples/limits.txt, which it prints.
 # scripts/cross.sh installs what is missing. The last line reads "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.."
@@ -8,6 +9,7 @@ cd "$(dirname "$0")/.."
 
 c_example=firmware-examples/cortex-m-c
 rtic_example=firmware-examples/cortex-m-rtic
+kernel_test=firmware-examples/kernel-test
 linux_example=firmware-examples/linux-sbc
 bundle=models/tiny-road.zsb
 picture=firmware-examples/data/road_160x120.nv12
@@ -49,6 +51,17 @@ run_boards() {
         add_sizes "$work/$board.elf" "$work/$board.txt"
     done
     same_mask "${crcs[@]}"
+}
+
+# The kernels of a board's processor against the portable ones.
+kernels_are_equal() { # TARGET BOARD KERNELS
+    CARGO_TARGET_DIR="$target_dir" scripts/cross.sh "$1" cargo build --quiet --release --locked \
+        --manifest-path "$kernel_test/Cargo.toml" || return 1
+    timeout 300 make --silent -C "$kernel_test" "TARGET_DIR=$target_dir" "OUT=$work" "BOARD=$2" run \
+        >"$work/kernel-test-$2.txt"
+    local status=$?
+    cat "$work/kernel-test-$2.txt"
+    [ $status -eq 0 ] && grep -qx "kernels $3" "$work/kernel-test-$2.txt"
 }
 
 # QEMU counts instructions, to the step of its SysTick.
@@ -213,11 +226,13 @@ within_limits() {
     return $status
 }
 
-for target in "${linux_targets[@]}" thumbv7em-none-eabihf thumbv8m.main-none-eabihf; do
+for target in "${linux_targets[@]}" thumbv7em-none-eabihf thumbv8m.main-none-eabihf cortex-m55; do
     step "library for $target" scripts/cross.sh "$target"
 done
 images=("${boards[@]/#/$work/}")
 images=("${images[@]/%/.elf}")
+step "kernels of M4" kernels_are_equal thumbv7em-none-eabihf mps2-an386 dsp
+step "kernels of M55" kernels_are_equal cortex-m55 mps3-an547 mve
 step "equal masks on boards" run_boards
 step "the counter counts instructions" counter_is_right
 step "no heap in the C images" lacks "$heap" "${images[@]}"

@@ -83,7 +83,7 @@ pub fn depthwise_u8(
         return false;
     }
     let padding = [layer.padding_value; MOST_CHANNELS];
-    let mut work = Work { input, layer, output, padding: &padding };
+    let mut work = Work { input, layer, output, padding: &padding, runs: Runs::new() };
     for y in rows {
         let mut channel = 0;
         while channel < input.channels {
@@ -109,7 +109,6 @@ fn fits(
     let from = [input.height, input.width, channels, input.pixel_stride];
     let to = [output.height, output.width, channels, output.pixel_stride];
     let in_range = |values: [usize; 2]| values.iter().all(|value| (1..=LIMIT).contains(value));
-    let [low, high] = [layer.range.low, layer.range.high];
     window.kernel[0] <= MOST_ROWS
         && in_range(window.kernel)
         && in_range(window.stride)
@@ -124,7 +123,6 @@ fn fits(
         && layer.weights.len() / channels.max(1) >= window.kernel[0] * window.kernel[1]
         && layer.bias.len() >= channels
         && layer.scale.len() >= channels
-        && low <= high
 }
 
 struct Work<'a, 'b> {
@@ -132,6 +130,7 @@ struct Work<'a, 'b> {
     layer: &'a DepthwiseU8<'a>,
     output: &'a mut ViewMut<'b, u8>,
     padding: &'a [u8; MOST_CHANNELS],
+    runs: Runs,
 }
 
 impl Work<'_, '_> {
@@ -146,11 +145,10 @@ impl Work<'_, '_> {
         let mut x = 0;
         while x < width {
             let count = if inner.contains(&x) { inner.end - x } else { 1 };
-            let mut runs = Runs::new();
-            self.add_rows(&mut runs, [y, x], channel);
+            self.set_runs([y, x], channel);
             let mut pixels = Pixels {
-                runs: runs.runs.as_mut_ptr(),
-                run_count: runs.len,
+                runs: self.runs.runs.as_mut_ptr(),
+                run_count: self.runs.len,
                 count,
                 weights: layer.weights.as_ptr().wrapping_add(channel),
                 weight_step: self.input.channels,
@@ -168,13 +166,15 @@ impl Work<'_, '_> {
     }
 
     /// The runs of an output pixel.
-    fn add_rows(&self, runs: &mut Runs, [y, x]: [usize; 2], channel: usize) {
-        let (window, input) = (&self.layer.window, self.input);
+    fn set_runs(&mut self, [y, x]: [usize; 2], channel: usize) {
+        let (window, input, runs) = (&self.layer.window, self.input, &mut self.runs);
+        runs.len = 0;
         let inside = inside(window, x, input.width);
         let columns = window.kernel[1];
         let step = window.dilation[1] * input.pixel_stride;
         let advance = window.stride[1] * input.pixel_stride;
-        let standing = |count| Run { first: self.padding.as_ptr(), step: 0, count, advance: 0 };
+        let padding = self.padding.as_ptr();
+        let standing = |count| Run { first: padding, step: 0, count, advance: 0 };
         for tap in 0..window.kernel[0] {
             let Some(row) = window.input_row(y, tap, input.height) else {
                 runs.push(standing(columns));

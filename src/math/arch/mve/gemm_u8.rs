@@ -32,8 +32,9 @@ pub fn gemm_u8(gemm: &GemmU8<'_>, out: &mut GemmOut<'_>) -> bool {
     let blocks = pieces(gemm.right.data, gemm.right.block_len());
     for (block, weights) in blocks.take(gemm.right.blocks()).enumerate() {
         let start = start_sums(gemm, block, weights);
+        let mut sums = [[0; BLOCK_COLUMNS]; ROWS];
         for row in (0..gemm.left.rows).step_by(ROWS) {
-            row_pair(gemm, out, row, block, weights, &start);
+            row_pair(gemm, out, [row, block], weights, &start, &mut sums);
         }
     }
     true
@@ -44,24 +45,26 @@ pub fn gemm_u8(gemm: &GemmU8<'_>, out: &mut GemmOut<'_>) -> bool {
 fn row_pair(
     gemm: &GemmU8<'_>,
     out: &mut GemmOut<'_>,
-    first: usize,
-    block: usize,
+    [first, block]: [usize; 2],
     weights: &[i8],
     start: &Columns,
+    sums: &mut Sums,
 ) {
     // Of an odd number of rows the last is computed twice.
     let second = (first + 1).min(gemm.left.rows - 1);
     let rows = [first, second];
     let column = block * BLOCK_COLUMNS;
     let columns = gemm.right.columns.saturating_sub(column).min(BLOCK_COLUMNS);
-    let mut sums = rows.map(|row| moved(start, gemm.row_bias.get(row).copied().unwrap_or(0)));
+    for (row, sums) in rows.into_iter().zip(&mut *sums) {
+        move_to(start, gemm.row_bias.get(row).copied().unwrap_or(0), sums);
+    }
     let left = rows.map(|row| gemm.left.data.get(row * gemm.left.stride..).unwrap_or_default());
     for segment in gemm.segments {
         let left = left.map(|row| row.get(segment.clone()).unwrap_or_default());
         let weights = weights.get(segment.start * BLOCK_COLUMNS..).unwrap_or_default();
-        add_products(left, weights, columns, &mut sums);
+        add_products(left, weights, columns, sums);
     }
-    for (row, sums) in rows.into_iter().zip(&sums).take(1 + second - first) {
+    for (row, sums) in rows.into_iter().zip(&*sums).take(1 + second - first) {
         finish_u8::write(out, row, column, sums.get(..columns).unwrap_or_default());
     }
 }
@@ -85,8 +88,7 @@ fn start_sums(gemm: &GemmU8<'_>, block: usize, weights: &[i8]) -> Columns {
 
 /// All numbers, plus one.
 #[inline(always)]
-fn moved(numbers: &Columns, by: i32) -> Columns {
-    let mut sums = [0; BLOCK_COLUMNS];
+fn move_to(numbers: &Columns, by: i32, sums: &mut Columns) {
     // SAFETY: reads and writes 16 words of each array. All that it changes is named.
     unsafe {
         asm!(
@@ -107,7 +109,6 @@ fn moved(numbers: &Columns, by: i32) -> Columns {
             out("d6") _, out("d7") _, options(nostack),
         );
     }
-    sums
 }
 
 /// Adds the weights of four columns, `depth` of each; the slice starts with the first column's.

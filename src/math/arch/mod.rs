@@ -21,7 +21,7 @@ mod depthwise_f32;
 
 #[cfg(zsseg_dsp)]
 mod arm;
-#[cfg(zsseg_mve)]
+#[cfg(any(zsseg_dsp, zsseg_mve))]
 mod depthwise_runs;
 #[cfg(zsseg_mve)]
 mod mve;

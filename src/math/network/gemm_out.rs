@@ -2,6 +2,7 @@
 
 use super::gemm_u8::BLOCK_COLUMNS;
 use super::quantization::within;
+use super::table_u8;
 
 /// Adding and subtracting it rounds an f32 of at most 2^22 to the nearest whole number, ties to
 /// even.
@@ -189,9 +190,14 @@ impl Requantize<'_> {
         for ((place, sum), scale) in out.iter_mut().zip(sums).zip(scale) {
             *place = limits.quantize(*sum as f32 * scale);
         }
+        self.look_up(out.get_mut(..sums.len()).unwrap_or_default());
+    }
+
+    /// Applies the table, if there is one.
+    pub(crate) fn look_up(&self, values: &mut [u8]) {
         let Some(table) = self.table else { return };
-        for (place, _) in out.iter_mut().zip(sums) {
-            *place = table.get(usize::from(*place)).copied().unwrap_or(0);
+        for value in values {
+            *value = table_u8::look_up(table, *value);
         }
     }
 }
@@ -204,7 +210,8 @@ impl Residual<'_> {
             && self.ratio_r.abs() < MAX_RATIO
     }
 
-    fn add(&self, row: usize, column: usize, out: &mut [u8]) {
+    /// Adds the bytes of a row from `column` on to results.
+    pub(crate) fn add(&self, row: usize, column: usize, out: &mut [u8]) {
         let limits = Limits::new(self.zero_point, self.low, self.high);
         let start = self.places.start(row).saturating_add(column);
         let others = self.data.get(start..).unwrap_or_default();

@@ -101,7 +101,7 @@ unpack_std() {
 if [ "$target" = cortex-m55 ]; then
     target=thumbv8m.main-none-eabihf
     export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/cortex-m55
-    export CARGO_TARGET_THUMBV8M_MAIN_NONE_EABIHF_RUSTFLAGS="-C target-cpu=cortex-m55"
+    export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C target-cpu=cortex-m55"
 fi
 
 packages "${packages[@]}"

@@ -39,7 +39,7 @@ impl Random {
 
     /// A bias; one in eight may be any number.
     pub fn bias(&mut self) -> i32 {
-        let shift = if self.next() % 8 == 0 { 0 } else { 15 };
+        let shift = if self.next().is_multiple_of(8) { 0 } else { 15 };
         self.next().cast_signed() >> shift
     }
 

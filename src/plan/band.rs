@@ -34,10 +34,10 @@ fn window_of(operation: &mut Operation) -> Option<&mut Window> {
     }
 }
 
-/// The step that makes rows `rows` of a step's output alone. `None` for one that cannot be cut, or
-/// whose tensors have not the rows in memory.
-pub fn of<'p>(site: &Site<'p>, rows: &Range<usize>) -> Option<Site<'p>> {
-    let mut band = site.clone();
+/// Makes of a step the one that makes rows `rows` of its output alone. `None`, with a step that is
+/// none, for one that cannot be cut, or whose tensors have not the rows in memory.
+pub fn cut(band: &mut Site<'_>, rows: &Range<usize>) -> Option<()> {
+    let height = band.output().height;
     let [first, others @ ..] = &mut band.inputs;
     match (window_of(&mut band.operation), first) {
         (Some(window), Some(input)) => {
@@ -48,18 +48,17 @@ pub fn of<'p>(site: &Site<'p>, rows: &Range<usize>) -> Option<Site<'p>> {
             let height = input.tensor.height as usize;
             input.keep_rows(skipped..height)?;
         }
-        (None, Some(input)) => input.keep_rows_of(site.output().height, rows)?,
+        (None, Some(input)) => input.keep_rows_of(height, rows)?,
         (_, None) => return None,
     }
     for input in others.iter_mut().flatten() {
-        input.keep_rows_of(site.output().height, rows)?;
+        input.keep_rows_of(height, rows)?;
     }
     if matches!(band.operation, Operation::Binary { .. }) {
         let [constant, ..] = &mut band.constants;
-        keep_rows_of_constant(constant, site.output(), rows)?;
+        keep_rows_of_constant(constant, &band.output.tensor, rows)?;
     }
-    band.output.keep_rows(rows.clone())?;
-    Some(band)
+    band.output.keep_rows(rows.clone())
 }
 
 /// Of a constant operand as large as the output, its rows; others are repeated.

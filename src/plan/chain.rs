@@ -168,19 +168,18 @@ impl Chain {
         Rows { base, made: start..end.max(start) }
     }
 
-    /// A step with the rows in memory that it has at a strip, cut to those that it makes, of which
+    /// Tells a step which rows are in memory at a strip, and cuts it to those that it makes, of which
     /// there are some.
-    pub fn site<'p>(&self, site: &Site<'p>, step: usize, strip: usize) -> Option<Site<'p>> {
-        let mut held = site.clone();
+    pub fn cut(&self, site: &mut Site<'_>, step: usize, strip: usize) -> Option<()> {
         let rows = self.rows(step, strip);
-        if let (Some(before), [Some(input), ..]) = (step.checked_sub(1), &mut held.inputs)
+        if let (Some(before), [Some(input), ..]) = (step.checked_sub(1), &mut site.inputs)
             && step > self.first
         {
             let read = self.rows(before, strip);
             input.hold(read.base..read.made.end);
         }
-        held.output.hold(rows.base..rows.made.end);
-        band::of(&held, &rows.made)
+        site.output.hold(rows.base..rows.made.end);
+        band::cut(site, &rows.made)
     }
 
     /// Before a step works on a strip: drops the rows of its buffer that the next step has no use

@@ -51,7 +51,8 @@ impl<'w> Band<'w> {
         regions: Regions<'w>,
         kernels: &'w NetworkKernels,
     ) -> Option<Band<'w>> {
-        let site = band::of(site, &rows)?;
+        let mut site = site.clone();
+        band::cut(&mut site, &rows)?;
         let work = Work::of(regions, kernels, 0..rows.len());
         Some(Band { work: Some((site, work)), is_made: false })
     }

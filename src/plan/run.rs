@@ -170,22 +170,28 @@ impl<'a> Runner<'a> {
     /// What is to be done next, its buffer made ready.
     fn turn(&self, arena: &mut [u8]) -> Result<Turn<'a>> {
         let step = self.plan.step(self.step)?;
-        let whole = Site::of(&self.plan, &step)?;
-        let rows = ops::rows(&whole);
-        let rows_of_piece = rows_of_piece(step.macs, &whole, rows);
-        let Some(chain) = Chain::of(&self.plan, self.step) else {
-            return Ok(Turn { site: whole, chain: None, rows, rows_of_piece });
-        };
-        if self.row == 0 {
-            let rolled = chain.roll(&whole, self.step, self.strip, arena);
-            rolled.ok_or_else(|| self.failed())?;
+        let site = Site::of(&self.plan, &step)?;
+        let rows = ops::rows(&site);
+        let rows_of_piece = rows_of_piece(step.macs, &site, rows);
+        let chain = Chain::of(&self.plan, self.step);
+        let mut turn = Turn { site, chain, rows, rows_of_piece };
+        if turn.chain.is_some() {
+            self.take_strip(&mut turn, arena).ok_or_else(|| self.failed())?;
         }
-        let rows = chain.rows(self.step, self.strip).made.len();
-        let site = match rows {
-            0 => whole,
-            _ => chain.site(&whole, self.step, self.strip).ok_or_else(|| self.failed())?,
-        };
-        Ok(Turn { site, chain: Some(chain), rows, rows_of_piece })
+        Ok(turn)
+    }
+
+    /// Leaves of a turn what the strip of its chain needs, once its buffer is ready for that.
+    fn take_strip(&self, turn: &mut Turn<'_>, arena: &mut [u8]) -> Option<()> {
+        let chain = turn.chain.as_ref()?;
+        if self.row == 0 {
+            chain.roll(&turn.site, self.step, self.strip, arena)?;
+        }
+        turn.rows = chain.rows(self.step, self.strip).made.len();
+        if turn.rows > 0 {
+            chain.cut(&mut turn.site, self.step, self.strip)?;
+        }
+        Some(())
     }
 
     fn failed(&self) -> Error {

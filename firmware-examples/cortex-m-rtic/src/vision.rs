@@ -15,7 +15,7 @@ pub const PIXELS: usize = WIDTH * HEIGHT;
 pub const ROAD: u8 = 1;
 
 /// What `Segmenter::arena_bytes` says for this model and this frame; printed at start.
-const ARENA_BYTES: usize = 155648;
+const ARENA_BYTES: usize = 114240;
 
 #[repr(C, align(64))]
 pub struct Aligned<T: ?Sized>(pub T);

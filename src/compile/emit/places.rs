@@ -69,9 +69,11 @@ impl Network {
     /// Lets steps that may work in place do so where their input is not needed any more.
     fn share_places(&self, Lives { of, home }: &mut Lives) {
         let tensors = &self.tensors;
-        let is_parent =
-            |index: usize| tensors.iter().any(|tensor| usize::from(tensor.parent) == index);
-        let alone = |index: usize| tensors[index].parent == NO_TENSOR && !is_parent(index);
+        let mut is_parent = vec![false; tensors.len()];
+        for slice in tensors.iter().filter(|slice| slice.parent != NO_TENSOR) {
+            is_parent[usize::from(slice.parent)] = true;
+        }
+        let alone = |index: usize| tensors[index].parent == NO_TENSOR && !is_parent[index];
         for (at, step) in self.steps.iter().enumerate() {
             let (from, to) = (usize::from(step.inputs[0]), usize::from(step.output));
             let in_chain = chain_around(&self.steps, tensors, at).len() > 1;

@@ -6,12 +6,12 @@
 //! ```
 
 use std::error::Error;
-use zsseg::arena::ALIGN_BYTES;
+use zsseg::arena::AlignedBytes;
 use zsseg::bundle::Bundle;
 use zsseg::classes::NewClass;
 use zsseg::head::Output;
 use zsseg::image::Image;
-use zsseg::limits::Limits;
+use zsseg::limits::{Limits, MAX_BUNDLE_BYTES};
 use zsseg::segmenter::{ClassSource, Meaning, Segmenter};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,18 +19,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [bundle_path, picture_path, name] = arguments.as_slice() else {
         return Err("usage: add_class BUNDLE PICTURE NAME".into());
     };
-    let bytes = std::fs::read(bundle_path)?;
+    let file = AlignedBytes::read(bundle_path.as_ref(), MAX_BUNDLE_BYTES)?;
     let picture = image::open(picture_path)?.to_rgb8();
     let (width, height) = picture.dimensions();
 
     // Room for one more class is part of what the arena is sized for.
-    let bundle = Bundle::open(&bytes)?;
+    let bundle = Bundle::open(file.as_slice())?;
     let limits = Limits { extra_classes: 1, ..Limits::for_frames(width, height) };
     let arena_bytes = Segmenter::arena_bytes(&bundle, &limits)?;
-    let mut memory = vec![0u8; arena_bytes + ALIGN_BYTES];
-    let skip = memory.as_ptr().align_offset(ALIGN_BYTES);
-    let arena = &mut memory[skip..skip + arena_bytes];
-    let mut segmenter = Segmenter::new(&bundle, &limits, arena)?;
+    let mut arena = AlignedBytes::zeros(arena_bytes);
+    let mut segmenter = Segmenter::new(&bundle, &limits, arena.as_mut_slice())?;
 
     let source = ClassSource::Meaning(Meaning::Word(name));
     let label = segmenter.add_class(&NewClass::named(name), &source)?;

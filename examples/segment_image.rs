@@ -6,11 +6,11 @@
 //! ```
 
 use std::error::Error;
-use zsseg::arena::ALIGN_BYTES;
+use zsseg::arena::AlignedBytes;
 use zsseg::bundle::Bundle;
 use zsseg::head::Output;
 use zsseg::image::{Image, PixelFormat};
-use zsseg::limits::Limits;
+use zsseg::limits::{Limits, MAX_BUNDLE_BYTES};
 use zsseg::segmenter::Segmenter;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -18,18 +18,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (Some(bundle_path), Some(picture_path)) = (arguments.next(), arguments.next()) else {
         return Err("usage: segment_image BUNDLE PICTURE".into());
     };
-    let bytes = std::fs::read(bundle_path)?;
+    let file = AlignedBytes::read(bundle_path.as_ref(), MAX_BUNDLE_BYTES)?;
     let picture = image::open(picture_path)?.to_rgb8();
     let (width, height) = picture.dimensions();
 
     // The bundle says how much memory frames of this size need; the caller provides it.
-    let bundle = Bundle::open(&bytes)?;
+    let bundle = Bundle::open(file.as_slice())?;
     let limits = Limits::for_frames(width, height);
     let arena_bytes = Segmenter::arena_bytes(&bundle, &limits)?;
-    let mut memory = vec![0u8; arena_bytes + ALIGN_BYTES];
-    let skip = memory.as_ptr().align_offset(ALIGN_BYTES);
-    let arena = &mut memory[skip..skip + arena_bytes];
-    let mut segmenter = Segmenter::new(&bundle, &limits, arena)?;
+    let mut arena = AlignedBytes::zeros(arena_bytes);
+    let mut segmenter = Segmenter::new(&bundle, &limits, arena.as_mut_slice())?;
 
     let frame = Image::packed(PixelFormat::Rgb8, &picture, width, height)?;
     let mut labels = vec![0u8; (width * height) as usize];

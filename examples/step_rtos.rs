@@ -7,11 +7,11 @@
 
 use std::error::Error;
 use std::time::{Duration, Instant};
-use zsseg::arena::ALIGN_BYTES;
+use zsseg::arena::AlignedBytes;
 use zsseg::bundle::Bundle;
 use zsseg::head::Output;
 use zsseg::image::Image;
-use zsseg::limits::Limits;
+use zsseg::limits::{Limits, MAX_BUNDLE_BYTES};
 use zsseg::segmenter::{Frame, Segmenter};
 
 const PIECES: u32 = 8;
@@ -21,17 +21,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [bundle_path, picture_path] = arguments.as_slice() else {
         return Err("usage: step_rtos BUNDLE PICTURE".into());
     };
-    let bytes = std::fs::read(bundle_path)?;
+    let file = AlignedBytes::read(bundle_path.as_ref(), MAX_BUNDLE_BYTES)?;
     let picture = image::open(picture_path)?.to_rgb8();
     let (width, height) = picture.dimensions();
 
-    let bundle = Bundle::open(&bytes)?;
+    let bundle = Bundle::open(file.as_slice())?;
     let limits = Limits::for_frames(width, height);
     let arena_bytes = Segmenter::arena_bytes(&bundle, &limits)?;
-    let mut memory = vec![0u8; arena_bytes + ALIGN_BYTES];
-    let skip = memory.as_ptr().align_offset(ALIGN_BYTES);
-    let arena = &mut memory[skip..skip + arena_bytes];
-    let mut segmenter = Segmenter::new(&bundle, &limits, arena)?;
+    let mut arena = AlignedBytes::zeros(arena_bytes);
+    let mut segmenter = Segmenter::new(&bundle, &limits, arena.as_mut_slice())?;
 
     let image = Image::rgb8(&picture, width, height)?;
     let mut whole = vec![0u8; (width * height) as usize];

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use zsseg::arena::AlignedBytes;
 use zsseg::backbone::Backbone;
 use zsseg::backbone::tract::{Options, TractBackbone, lower};
 use zsseg::bundle::Bundle;
@@ -54,29 +55,17 @@ fn options<'a>(output_name: &'a str, channels: u32, height: u32, width: u32) -> 
     }
 }
 
-/// Bytes at a multiple of 64.
-struct Arena {
-    bytes: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl Arena {
-    fn new(len: usize) -> Arena {
-        let bytes = vec![0xA5; len + 64];
-        let start = bytes.as_ptr().align_offset(64);
-        Arena { bytes, start, len }
-    }
-
-    fn get(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + self.len]
-    }
+/// An arena that holds anything.
+fn arena(len: usize) -> AlignedBytes {
+    let mut arena = AlignedBytes::zeros(len);
+    arena.as_mut_slice().fill(0xA5);
+    arena
 }
 
 /// The output, channels last, of a plan for a picture of f32, channels last.
 fn run(plan_bytes: &[u8], kernels: NetworkKernels, picture: &[f32]) -> Vec<f32> {
     let plan = Plan::new(plan_bytes).unwrap();
-    let mut arena = Arena::new(plan.arena_bytes());
+    let mut memory = arena(plan.arena_bytes());
     let input = plan.tensor(plan.input()).unwrap();
     assert_eq!(input.values(), picture.len() as u64);
     let output = plan.tensor(plan.outputs().next().unwrap()).unwrap();
@@ -93,10 +82,10 @@ fn run(plan_bytes: &[u8], kernels: NetworkKernels, picture: &[f32]) -> Vec<f32> 
                 .collect()
         }
     };
-    arena.get()[start..start + bytes.len()].copy_from_slice(&bytes);
-    Runner::with_kernels(plan, kernels).run(arena.get()).unwrap();
+    memory.as_mut_slice()[start..start + bytes.len()].copy_from_slice(&bytes);
+    Runner::with_kernels(plan, kernels).run(memory.as_mut_slice()).unwrap();
     let start = output.offset_bytes as usize;
-    let pixels = arena.get()[start..start + output.extent_bytes() as usize]
+    let pixels = memory.as_mut_slice()[start..start + output.extent_bytes() as usize]
         .chunks(output.pixel_stride as usize * 4);
     let floats = pixels.flat_map(|pixel| pixel[..output.channels as usize * 4].chunks_exact(4));
     floats.map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
@@ -342,8 +331,8 @@ fn constants_between_quantisations_are_added_in_integers() {
 fn labels(bytes: &[u8], picture: &Image<'_>, pieces: u32) -> Vec<u16> {
     let bundle = Bundle::open(bytes).unwrap();
     let limits = Limits::for_frames(picture.width(), picture.height());
-    let mut memory = Arena::new(Segmenter::arena_bytes(&bundle, &limits).unwrap());
-    let mut segmenter = Segmenter::new(&bundle, &limits, memory.get()).unwrap();
+    let mut memory = arena(Segmenter::arena_bytes(&bundle, &limits).unwrap());
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.as_mut_slice()).unwrap();
     let mut labels = vec![0; (picture.width() * picture.height()) as usize];
     let mut output = Output::labels_u16(&mut labels, picture.width() as usize);
     let frame = Frame::of(picture);

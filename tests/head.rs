@@ -12,7 +12,7 @@ use half::f16;
 use proptest::prelude::*;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::{F32, U16};
-use zsseg::arena::Arena;
+use zsseg::arena::{AlignedBytes, Arena};
 use zsseg::head::{ActiveClass, Decoder, Grid, Linear, Output, Placements, UNLABELED_U8};
 use zsseg::limits::Limits;
 use zsseg::map::{Layout, Map};
@@ -135,11 +135,8 @@ impl Scene {
         let limits = Limits::for_frames(columns.frame(), rows.frame());
         let mut counting = Arena::counting();
         self.carve(&mut counting, linear, grid, &limits);
-        let need = counting.used_bytes();
-        let mut memory = vec![0u64; need / 8 + 16];
-        let bytes = zerocopy::IntoBytes::as_mut_bytes(memory.as_mut_slice());
-        let skip = bytes.as_ptr().align_offset(64);
-        let mut arena = Arena::over(&mut bytes[skip..skip + need]).unwrap();
+        let mut memory = AlignedBytes::zeros(counting.used_bytes());
+        let mut arena = Arena::over(memory.as_mut_slice()).unwrap();
         let mut decoder = self.carve(&mut arena, linear, grid, &limits);
         let (width, height) = (columns.frame() as usize, rows.frame() as usize);
         let channels = self.head.channels as usize;
@@ -276,10 +273,8 @@ fn a_map_of_another_shape_is_refused_and_nothing_is_written() {
     let grid = Grid { height: 3, width: 5, layout: Layout::Chw };
     let scene = Scene::new(4, None, grid, false);
     let limits = Limits::for_frames(10, 10);
-    let mut memory = vec![0u64; 4096];
-    let bytes = zerocopy::IntoBytes::as_mut_bytes(memory.as_mut_slice());
-    let skip = bytes.as_ptr().align_offset(64);
-    let mut arena = Arena::over(&mut bytes[skip..]).unwrap();
+    let mut memory = AlignedBytes::zeros(1 << 15);
+    let mut arena = Arena::over(memory.as_mut_slice()).unwrap();
     let mut decoder = scene.carve(&mut arena, None, grid, &limits);
     let run = |decoder: &mut Decoder<'_>, map: &Map<'_, f32>, width, output: &mut Output<'_>| {
         let (rows, columns) = (whole(10, 32), whole(width, 32));

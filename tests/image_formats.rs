@@ -1,7 +1,7 @@
 //! Frames in every pixel format: what is refused, and that all formats show the same picture.
 
 use proptest::prelude::*;
-use zsseg::arena::Arena;
+use zsseg::arena::{AlignedBytes, Arena};
 use zsseg::image::{ColorMatrix, ColorRange, Image, PixelFormat, Plane, Preprocessor, Target};
 use zsseg::limits::{Limits, MAX_FRAME_SIDE};
 use zsseg::map::Layout;
@@ -32,10 +32,8 @@ fn pixels(image: &Image<'_>) -> Vec<f32> {
     let limits = Limits::for_frames(width, height);
     let mut counting = Arena::counting();
     Preprocessor::carve(&mut counting, &input, &preprocess, &limits).unwrap();
-    let need = counting.used_bytes();
-    let mut bytes = vec![0u8; need + 64];
-    let start = bytes.as_ptr().align_offset(64);
-    let mut arena = Arena::over(&mut bytes[start..start + need]).unwrap();
+    let mut memory = AlignedBytes::zeros(counting.used_bytes());
+    let mut arena = Arena::over(memory.as_mut_slice()).unwrap();
     let mut preprocessor = Preprocessor::carve(&mut arena, &input, &preprocess, &limits).unwrap();
     let mut out = vec![f32::NAN; (3 * width * height) as usize];
     preprocessor.run(image, Target::F32(&mut out)).unwrap();

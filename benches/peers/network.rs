@@ -13,6 +13,7 @@
 use anyhow::{Result, bail};
 use std::io::BufRead;
 use std::time::{Duration, Instant};
+use zsseg::arena::AlignedBytes;
 use zsseg::backbone::tract::{Options, lower};
 use zsseg::compile::compile;
 use zsseg::map::Layout;
@@ -51,9 +52,8 @@ fn main() -> Result<()> {
 
     let started = Instant::now();
     let plan = Plan::new(&compiled.bytes)?;
-    let mut memory = vec![0; plan.arena_bytes() + 64];
-    let skip = memory.as_ptr().align_offset(64);
-    let arena = &mut memory[skip..skip + plan.arena_bytes()];
+    let mut memory = AlignedBytes::zeros(plan.arena_bytes());
+    let arena = memory.as_mut_slice();
     let place = plan.tensor(plan.input())?.offset_bytes as usize;
     let mut runner = Runner::new(plan);
     let load = started.elapsed();

@@ -3,6 +3,7 @@
 use crate::case::{Case, Values, Wanted};
 use prost::Message;
 use tract_onnx::pb::tensor_proto::DataType;
+use zsseg::arena::AlignedBytes;
 use zsseg::backbone::tract::{Network, lower_network};
 use zsseg::compile::compile;
 use zsseg::math::network::kernels::NetworkKernels;
@@ -60,9 +61,9 @@ fn compare_all(found: &[Vec<f32>], wanted: &[Wanted]) -> Result<(), String> {
 
 /// The outputs, channels last.
 fn run(plan: Plan<'_>, kernels: NetworkKernels, input: &Values) -> Vec<Vec<f32>> {
-    let mut memory = vec![0xA5; plan.arena_bytes() + 64];
-    let start = memory.as_ptr().align_offset(64);
-    let arena = &mut memory[start..start + plan.arena_bytes()];
+    let mut memory = AlignedBytes::zeros(plan.arena_bytes());
+    let arena = memory.as_mut_slice();
+    arena.fill(0xA5);
     let tensor = plan.tensor(plan.input()).unwrap();
     let bytes = input_bytes(&tensor, input);
     let at = tensor.offset_bytes as usize;

@@ -2,6 +2,7 @@
 
 use crate::support::normal;
 use std::path::{Path, PathBuf};
+use zsseg::arena::AlignedBytes;
 use zsseg::bundle::Bundle;
 use zsseg::convert::WeightTypeName;
 use zsseg::head::Output;
@@ -112,9 +113,8 @@ fn bundles_open_and_decide_as_the_model() {
     assert_eq!((bundle.model_name(), bundle.license()), ("tiny", "CC0-1.0"));
 
     let limits = Limits::for_frames(8, 8);
-    let mut memory = vec![0; Segmenter::arena_bytes(&bundle, &limits).unwrap() + 64];
-    let offset = memory.as_ptr().align_offset(64);
-    let mut segmenter = Segmenter::new(&bundle, &limits, &mut memory[offset..]).unwrap();
+    let mut memory = AlignedBytes::zeros(Segmenter::arena_bytes(&bundle, &limits).unwrap());
+    let mut segmenter = Segmenter::new(&bundle, &limits, memory.as_mut_slice()).unwrap();
     let mut found = std::collections::BTreeSet::new();
     for round in 0..8 {
         let color = |place: usize| {

@@ -1,7 +1,7 @@
 //! From pictures to features.
 
 use crate::support::tiny;
-use zsseg::arena::{ALIGN_BYTES, Arena};
+use zsseg::arena::{AlignedBytes, Arena};
 use zsseg::backbone::Backbone;
 use zsseg::backbone::tract::{Options, TractBackbone, TractTaps};
 use zsseg::image::{Image, Preprocessor};
@@ -42,9 +42,8 @@ fn options(network: &Network) -> Options<'_> {
 /// The output "logits", channels first, as the segmenter computes it.
 fn on_a_device(network: &Network, picture: &Picture) -> Vec<f32> {
     let limits = Limits::for_frames(100, 100);
-    let mut memory = vec![0; 1 << 20];
-    let start = memory.as_ptr().align_offset(ALIGN_BYTES);
-    let mut arena = Arena::over(&mut memory[start..]).unwrap();
+    let mut memory = AlignedBytes::zeros(1 << 20);
+    let mut arena = Arena::over(memory.as_mut_slice()).unwrap();
     let mut steps =
         Preprocessor::carve(&mut arena, &network.input, &network.preprocess, &limits).unwrap();
     let mut backbone = TractBackbone::load(&network.onnx, &options(network)).unwrap();

@@ -6,12 +6,13 @@
 
 /// Names of LLVM for processors with MVE; whether theirs has floats, the target says.
 const MVE_PROCESSORS: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
+/// Names of LLVM for processors of Armv8-M with DSP instructions and without MVE.
+const DSP_PROCESSORS: [&str; 3] = ["cortex-m33", "cortex-m35p", "star-mc1"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     tell_versions();
-    tell_dsp();
-    tell_mve();
+    tell_arm();
     #[cfg(feature = "capi")]
     capi::main();
 }
@@ -25,25 +26,24 @@ fn tell_versions() {
     println!("cargo:rustc-env=ZSSEG_TARGET={}", std::env::var("TARGET").unwrap_or_default());
 }
 
-/// Whether the processor has ARM's DSP instructions: `target_feature = "dsp"` is unstable in Rust.
-fn tell_dsp() {
-    println!("cargo:rustc-check-cfg=cfg(zsseg_dsp)");
-    let target = std::env::var("TARGET").unwrap_or_default();
-    if target.starts_with("thumbv7em-") || target.starts_with("armv7-") {
-        println!("cargo:rustc-cfg=zsseg_dsp");
-    }
-}
-
-/// Whether the processor has ARM's MVE instructions with floats, which `target-cpu` alone says:
-/// `target_feature = "mve"` is unstable in Rust.
-fn tell_mve() {
-    println!("cargo:rustc-check-cfg=cfg(zsseg_mve)");
+/// Whether the processor has ARM's DSP instructions, and MVE with floats: `target_feature` of either
+/// is unstable in Rust. Of Armv8-M, `target-cpu` alone says so.
+fn tell_arm() {
+    println!("cargo:rustc-check-cfg=cfg(zsseg_dsp, zsseg_mve)");
     println!("cargo:rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     let target = std::env::var("TARGET").unwrap_or_default();
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let cpu = flags.split('\x1f').filter_map(|flag| flag.split_once("target-cpu=")).next_back();
-    let has_mve = cpu.is_some_and(|(_, cpu)| MVE_PROCESSORS.contains(&cpu));
-    if target == "thumbv8m.main-none-eabihf" && has_mve {
+    let is_one_of = |names: &[&str]| {
+        target == "thumbv8m.main-none-eabihf" && cpu.is_some_and(|(_, cpu)| names.contains(&cpu))
+    };
+    let always_has_dsp = target.starts_with("thumbv7em-") || target.starts_with("armv7-");
+    // Makers may leave them out of a Cortex-M33; its users say so.
+    let is_without_dsp = flags.contains("-dsp");
+    if always_has_dsp || is_one_of(&DSP_PROCESSORS) && !is_without_dsp {
+        println!("cargo:rustc-cfg=zsseg_dsp");
+    }
+    if is_one_of(&MVE_PROCESSORS) {
         println!("cargo:rustc-cfg=zsseg_mve");
     }
 }

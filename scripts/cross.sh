@@ -7,8 +7,9 @@
 #   armv7-unknown-linux-gnueabihf  32-bit ARM Linux
 #   thumbv7em-none-eabihf          Cortex-M4F and M7F, bare metal
 #   thumbv8m.main-none-eabihf      Cortex-M33 to M85 with a floating-point unit, bare metal
-#   cortex-m55                     Cortex-M55 and M85 with MVE and a floating-point unit, bare metal: the
-#                                  target before with -C target-cpu, built in target/cortex-m55
+#   cortex-m33                     Cortex-M33 and M35P with DSP instructions and a floating-point unit,
+#   cortex-m55                     Cortex-M55 and M85 with MVE and a floating-point unit: the target
+#                                  before with -C target-cpu, built in a folder of its own of target/
 #
 # COMMAND sees CARGO_BUILD_TARGET, a linker, an emulator that runs tests, and a Rust that has a
 # standard library for TARGET; without one, the static library is built: the plan engine with the
@@ -40,7 +41,7 @@ case $target in
         runner="qemu-arm -L /usr/arm-linux-gnueabihf"
         built_std=std,panic_unwind
         ;;
-    thumbv7em-none-eabihf | thumbv8m.main-none-eabihf | cortex-m55)
+    thumbv7em-none-eabihf | thumbv8m.main-none-eabihf | cortex-m33 | cortex-m55)
         packages=(gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm)
         prefix=arm-none-eabi
         runner=
@@ -97,11 +98,12 @@ unpack_std() {
     rm -rf "$folder"
 }
 
-# Rust has no target of its own for it; in a folder of its own it leaves the other target's build be.
-if [ "$target" = cortex-m55 ]; then
+# Rust has no targets of their own for them; in folders of their own they leave the other target's
+# build be.
+if [[ $target == cortex-m* ]]; then
+    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/$target
+    export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C target-cpu=$target"
     target=thumbv8m.main-none-eabihf
-    export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/cortex-m55
-    export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C target-cpu=cortex-m55"
 fi
 
 packages "${packages[@]}"

@@ -13,7 +13,7 @@ kernel_test=firmware-examples/kernel-test
 linux_example=firmware-examples/linux-sbc
 bundle=models/tiny-road.zsb
 picture=firmware-examples/data/road_160x120.nv12
-boards=(mps2-an386 mps2-an500 mps3-an547)
+boards=(mps2-an386 mps2-an500 mps2-an505 mps3-an547)
 linux_targets=(x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf)
 target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work=$(mktemp -d)
@@ -226,12 +226,13 @@ within_limits() {
     return $status
 }
 
-for target in "${linux_targets[@]}" thumbv7em-none-eabihf thumbv8m.main-none-eabihf cortex-m55; do
+for target in "${linux_targets[@]}" thumbv7em-none-eabihf thumbv8m.main-none-eabihf cortex-m33 cortex-m55; do
     step "library for $target" scripts/cross.sh "$target"
 done
 images=("${boards[@]/#/$work/}")
 images=("${images[@]/%/.elf}")
 step "kernels of M4" kernels_are_equal thumbv7em-none-eabihf mps2-an386 dsp
+step "kernels of M33" kernels_are_equal cortex-m33 mps2-an505 dsp
 step "kernels of M55" kernels_are_equal cortex-m55 mps3-an547 mve
 step "equal masks on boards" run_boards
 step "the counter counts instructions" counter_is_right

@@ -3,7 +3,8 @@
 # (Cortex-A53), with `dotprod` (Neoverse N1) and with `i8mm`; each run names the sets of kernels that
 # it must find, and a trace of one run shows that the instructions of each were executed. Masks of
 # the shipped model, with a class added by its name too, are those of this machine to the last
-# pixel, on 32-bit ARM as well. The firmware build cannot panic. The last line reads "N passed,
+# pixel, on 32-bit ARM as well. The command with tract gives the mask of the shipped ONNX network and
+# compiles it to the same plans. The firmware build cannot panic. The last line reads "N passed,
 # N failed".
 set -u
 cd "$(dirname "$0")/.."
@@ -94,6 +95,26 @@ same_masks() { # TARGET EMULATOR...
         cmp "$work/$host/cat.pgm" "$work/$1/cat.pgm" && ! cmp -s "$work/$1/mask.pgm" "$work/$1/cat.pgm"
 }
 
+# The command, for this machine and for 64-bit ARM; tract's objects are optimised little, which builds
+# them in half the time.
+commands() {
+    [ -x target/release/zsseg ] || cargo build --locked --quiet --release --bin zsseg || return
+    scripts/cross.sh "$target" cargo build --locked --quiet --no-default-features --features cli \
+        --config 'profile.dev.package."*".opt-level=1' --bin zsseg
+}
+same_command() {
+    local arm=(qemu-aarch64 -L "$sysroot" "${CARGO_TARGET_DIR:-target}/$target/debug/zsseg")
+    local onnx=models/voc11-lite0-zs-onnx.zsb plan
+    "${arm[@]}" segment -b "$onnx" tests/data/chelsea.png -o "$work/arm.png" >/dev/null &&
+        target/release/zsseg segment -b "$onnx" tests/data/chelsea.png -o "$work/host.png" >/dev/null &&
+        cmp "$work/arm.png" "$work/host.png" || return
+    for plan in x86-64 aarch64; do
+        "${arm[@]}" compile --target $plan "$onnx" -o "$work/arm.zsb" &&
+            target/release/zsseg compile --target $plan "$onnx" -o "$work/host.zsb" >/dev/null &&
+            cmp "$work/arm.zsb" "$work/host.zsb" || return
+    done
+}
+
 step "NEON alone" unit_tests cortex-a53 neon,portable
 # Beyond NEON only integer kernels differ.
 step "dotprod" unit_tests neoverse-n1 dotprod,neon,portable math:: --skip f32
@@ -109,6 +130,8 @@ step "programs for 64-bit ARM" programs $target aarch64-linux-gnu-gcc
 for cpu in cortex-a53 neoverse-n1 max; do
     step "equal masks, $cpu" same_masks $target qemu-aarch64 -cpu $cpu -L $sysroot
 done
+step "the command with tract for 64-bit ARM" commands
+step "its mask and plans" same_command
 step "programs for 32-bit ARM" programs $armv7 arm-linux-gnueabihf-gcc
 step "equal masks, 32-bit" same_masks $armv7 qemu-arm -L /usr/arm-linux-gnueabihf
 finish

@@ -6,7 +6,6 @@
 
 use super::kernels::Kernels;
 use super::network::kernels::NetworkKernels;
-use super::network::window::Window;
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon", target_endian = "little"))]
 pub(crate) mod aarch64;
@@ -21,6 +20,8 @@ mod depthwise_f32;
 
 #[cfg(zsseg_dsp)]
 mod arm;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+pub(crate) mod depthwise_plan;
 #[cfg(any(zsseg_dsp, zsseg_mve))]
 mod depthwise_runs;
 #[cfg(zsseg_mve)]
@@ -61,11 +62,6 @@ pub fn network() -> impl Iterator<Item = NetworkKernels> {
 #[cfg(test)]
 pub fn floats() -> impl Iterator<Item = &'static super::network::kernels_f32::KernelsF32> {
     native::network::kernels_f32::supported()
-}
-
-/// Bytes of scratch with which this architecture's depthwise convolutions run at full speed.
-pub fn depthwise_u8_scratch_len(window: &Window, channels: usize, columns: usize) -> usize {
-    native::network::depthwise_plan::depthwise_u8_scratch_len(window, channels, columns)
 }
 
 #[cfg(test)]

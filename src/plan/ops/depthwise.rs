@@ -6,7 +6,7 @@ use super::site::{
     Length, Site, check_floats, check_window, has_element, invalid, kernel_window, unsupported,
 };
 use super::work::Work;
-use crate::math::arch::depthwise_u8_scratch_len;
+use crate::math::arch::depthwise_plan::depthwise_u8_scratch_len;
 use crate::math::network::depthwise_f32::{
     self, Depthwise, depthwise_f32, depthwise_f32_scratch_len,
 };
@@ -65,7 +65,7 @@ fn scratch_f32(window: &Window, channels: usize) -> usize {
     len.saturating_mul(size_of::<f32>())
 }
 
-/// Bytes of working memory with which it runs at full speed.
+/// Bytes of working memory with which it runs at full speed on the target, whatever processor asks.
 pub fn scratch_bytes(
     target: Target,
     operation: &Operation,

@@ -147,7 +147,7 @@ proptest! {
     #[test]
     fn every_set_equals_the_naive_convolution((case, rows) in cases()) {
         let (input, layer) = (case.input.view(), case.layer());
-        let len = arch::depthwise_u8_scratch_len(&layer.window, case.output[2], case.output[1]);
+        let len = arch::depthwise_plan::depthwise_u8_scratch_len(&layer.window, case.output[2], case.output[1]);
         let expected = case.expected(rows.clone());
         for set in NetworkKernels::all() {
             let (mut output, mut scratch) = (Map::new(case.output, || 7), vec![0; len]);
@@ -175,4 +175,11 @@ fn short_slices_are_no_fault() {
     }
     let view = View { data: &case.input.data[..64], ..case.input.view() };
     depthwise_u8(&view, &layer, &mut output.view_mut(), 0..4);
+}
+
+/// A plan for x86-64 is the same wherever it is compiled.
+#[test]
+fn every_processor_counts_the_memory_that_x86_64_wants() {
+    let window = Window { kernel: [3; 2], stride: [1; 2], dilation: [1; 2], padding: [1; 2] };
+    assert_eq!(arch::depthwise_plan::depthwise_u8_scratch_len(&window, 32, 256), 27_840);
 }

@@ -1,7 +1,6 @@
 //! Kernels of a network's layers. Each is to be called only where the processor has the features it
 //! is compiled for; `kernels` hands them out so.
 
-pub mod depthwise_plan;
 mod depthwise_u8;
 mod floats;
 mod gemm_f32;

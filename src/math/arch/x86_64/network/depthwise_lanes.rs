@@ -1,8 +1,8 @@
 //! What the depthwise kernel does with vectors, for AVX-512 VNNI, AVX-VNNI and AVX2.
 
-use super::depthwise_plan::{AVX_VNNI, AVX2, AVX512, Vectors};
 use super::lanes_avx2::{Bytes256, Floats256};
 use super::lanes_avx512::{Bytes512, Floats512};
+use crate::math::arch::depthwise_plan::{AVX_VNNI, AVX2, AVX512, Vectors};
 use crate::math::network::vector::ByteLanes;
 use core::arch::x86_64::*;
 

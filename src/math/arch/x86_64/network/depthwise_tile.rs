@@ -1,7 +1,7 @@
 //! The inner loops of the depthwise kernel.
 
 use super::depthwise_lanes::TapLanes;
-use super::depthwise_plan::Plan;
+use crate::math::arch::depthwise_plan::Plan;
 use crate::math::network::vector::ByteLanes;
 
 /// Output rows that one interleaving serves at most.

@@ -1,8 +1,8 @@
 //! Depthwise convolution with AVX-512 VNNI, AVX-VNNI and AVX2; see `depthwise_plan` for the method.
 
 use super::depthwise_lanes::{Avx2, Avx512, AvxVnni, TapLanes};
-use super::depthwise_plan::{Plan, scratch_len};
 use super::depthwise_tile::{ROWS, Source, Tile, interleave_run};
+use crate::math::arch::depthwise_plan::{Plan, scratch_len};
 use crate::math::network::depthwise_u8::DepthwiseU8;
 use crate::math::network::spans::holds;
 use crate::math::network::vector::ByteLanes;

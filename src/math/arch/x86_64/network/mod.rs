@@ -4,7 +4,6 @@
 mod avx512;
 mod depthwise_f32;
 mod depthwise_lanes;
-pub mod depthwise_plan;
 mod depthwise_tile;
 mod depthwise_u8;
 mod floats;

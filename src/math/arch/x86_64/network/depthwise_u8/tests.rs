@@ -2,8 +2,8 @@
 // which each test asks for first.
 #![allow(clippy::undocumented_unsafe_blocks)]
 
-use super::super::depthwise_plan::depthwise_u8_scratch_len;
 use super::*;
+use crate::math::arch::depthwise_plan::depthwise_u8_scratch_len;
 use crate::math::arch::x86_64::cpu::Cpu;
 use crate::math::network::depthwise_u8::tests::{Case, cases};
 use crate::math::network::testing::Map;

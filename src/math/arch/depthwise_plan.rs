@@ -1,4 +1,5 @@
-//! How the vector depthwise kernels divide their work.
+//! How the vector depthwise kernels of x86-64 divide their work. Other processors have it too:
+//! there the memory is counted of a plan that is compiled for x86-64.
 //!
 //! A group of four vertical taps of one channel makes a dword. Interleaving four input rows once
 //! serves `row_count` output rows: output row `j` of a set meets the same dwords with its weights

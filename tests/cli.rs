@@ -139,6 +139,13 @@ fn a_bad_picture_does_not_keep_the_others_from_being_done() {
 }
 
 #[test]
+fn a_bundle_among_the_pictures_is_told_where_it_belongs() {
+    let sandbox = sandbox();
+    sandbox.write("model.zsb", b"any");
+    sandbox.segment(&["model.zsb"]).expect_error(1, &["model.zsb", "--bundle"]);
+}
+
+#[test]
 fn colliding_outputs_are_refused_before_any_work() {
     let sandbox = sandbox();
     fs::create_dir(sandbox.path("other")).unwrap();

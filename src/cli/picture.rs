@@ -3,7 +3,7 @@
 use super::failure::of_panic;
 use crate::limits::MAX_FRAME_SIDE;
 use crate::viz::Picture;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use std::format;
@@ -46,6 +46,8 @@ pub fn read(path: &Path) -> Result<Picture> {
 }
 
 fn open(path: &Path) -> Result<impl ImageDecoder + use<>> {
+    let is_bundle = path.extension().is_some_and(|extension| extension == "zsb");
+    ensure!(!is_bundle, "it is a bundle: a model is named with --bundle");
     let mut reader = ImageReader::open(path)?.with_guessed_format()?;
     reader.limits(decoder_limits());
     Ok(reader.into_decoder()?)

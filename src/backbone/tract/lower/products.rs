@@ -1,10 +1,11 @@
 //! Convolutions and matrix products.
 
 use super::Lowering;
-use super::place::{Placed, dims, with_units, without_units};
+use super::place::{Placed, dims, with_units};
 use super::windows::Spatial;
 use crate::compile::graph::{Convolution, MatrixProduct, Op, Strides, ValueId, Window};
 use crate::plan::Activation;
+use std::ops::Range;
 use std::vec;
 use std::vec::Vec;
 use tract_core::internal::*;
@@ -181,52 +182,51 @@ impl Lowering<'_> {
         let left_shape = self.input_shape(node, roles.inputs[0])?;
         let right_shape = self.input_shape(node, roles.inputs[1])?;
         let to = self.output_shape(node)?;
-        let one = |axes: &[Linked]| -> TractResult<Option<Linked>> {
-            ensure!(axes.len() <= 1, "it has more than one axis of a kind");
-            Ok(axes.first().copied())
-        };
-        let (batch, sum) = (one(&roles.batch)?, one(&roles.sums)?);
-        let (row, column) = (one(&roles.rows)?, one(&roles.columns)?);
-        let left_value = self.dense(&left, &left_shape)?;
-        let right_value = self.dense(&right, &right_shape)?;
-        let stride = |placed: &Placed, shape: &[usize], axis: Option<usize>| match axis {
-            Some(axis) => stride_of(&placed.order, shape, axis),
-            None => 1,
-        };
-        let axes = |from: [Option<Linked>; 3]| from;
-        let [batch_axis, row_axis, column_axis] = axes([batch, row, column]);
+        // Axes of a kind count as one, in the order that the left operand has them in.
+        let roles = roles.in_order_of(&left, &right);
+        let lefts = |axes: &[Linked]| axes.iter().map(|axis| axis.left).collect::<Vec<_>>();
+        let rights = |axes: &[Linked]| axes.iter().map(|axis| axis.right).collect::<Vec<_>>();
+        let outputs = |axes: &[Linked]| axes.iter().map(|axis| axis.output).collect::<Vec<_>>();
+        let left_axes = [&roles.batch, &roles.rows, &roles.sums].map(|axes| lefts(axes));
+        let mut right_axes = [&roles.batch, &roles.sums, &roles.columns].map(|axes| rights(axes));
+        let output_axes = [&roles.batch, &roles.rows, &roles.columns].map(|axes| outputs(axes));
         // Sums along the innermost axis of the right operand give scores, which a softmax reads
         // head after head; otherwise tokens stay together.
-        let scores = sum.is_some_and(|sum| right.order.last() == Some(&sum.right));
-        let output_axis = |axis: Option<Linked>| axis.map(|axis| axis.output);
-        let sequence = match scores {
-            true => [output_axis(batch_axis), output_axis(row_axis), output_axis(column_axis)],
-            false => [output_axis(row_axis), output_axis(batch_axis), output_axis(column_axis)],
+        let scores = right.order.last().is_some_and(|last| right_axes[1].contains(last));
+        let [batch, rows, columns] = &output_axes;
+        let sequence = match scores || batch.len() > 1 {
+            true => [batch, rows, columns],
+            false => [rows, batch, columns],
         };
-        let order: Vec<usize> = sequence.into_iter().flatten().collect();
-        let order = without_units(&order, &to);
-        let size =
-            |axis: Option<Linked>, shape: &[usize]| axis.map_or(1, |axis| shape[axis.output]);
+        let order: Vec<usize> = sequence.into_iter().flatten().copied().collect();
+        let left = self.together(left, &left_axes, 2..3, &left_shape)?;
+        if scores {
+            right_axes.swap(1, 2);
+        }
+        let right = self.together(right, &right_axes, 1..3, &right_shape)?;
+        if scores {
+            right_axes.swap(1, 2);
+        }
+        let left_value = self.dense(&left, &left_shape)?;
+        let right_value = self.dense(&right, &right_shape)?;
+        let count =
+            |axes: &[usize], shape: &[usize]| axes.iter().map(|&axis| shape[axis]).product();
+        let strides = |order: &[usize], shape: &[usize], axes: &[Vec<usize>; 3]| {
+            let [batch, row, column] = [0, 1, 2].map(|kind| stride_of(order, shape, &axes[kind]));
+            Strides { batch, row, column }
+        };
+        let mut output = strides(&order, &to, &output_axes);
+        if rows.is_empty() {
+            output.row = count(columns, &to); // A single row overlaps none.
+        }
         let product = MatrixProduct {
-            batch: size(batch_axis, &to),
-            rows: size(row_axis, &to),
-            columns: size(column_axis, &to),
-            depth: sum.map_or(1, |sum| left_shape[sum.left]),
-            left: Strides {
-                batch: stride(&left, &left_shape, batch_axis.map(|axis| axis.left)),
-                row: stride(&left, &left_shape, row_axis.map(|axis| axis.left)),
-                column: stride(&left, &left_shape, sum.map(|axis| axis.left)),
-            },
-            right: Strides {
-                batch: stride(&right, &right_shape, batch_axis.map(|axis| axis.right)),
-                row: stride(&right, &right_shape, sum.map(|axis| axis.right)),
-                column: stride(&right, &right_shape, column_axis.map(|axis| axis.right)),
-            },
-            output: Strides {
-                batch: batch_axis.map_or(1, |axis| stride_of(&order, &to, axis.output)),
-                row: row_axis.map_or(1, |axis| stride_of(&order, &to, axis.output)),
-                column: column_axis.map_or(1, |axis| stride_of(&order, &to, axis.output)),
-            },
+            batch: count(batch, &to),
+            rows: count(rows, &to),
+            columns: count(columns, &to),
+            depth: count(&left_axes[2], &left_shape),
+            left: strides(&left.order, &left_shape, &left_axes),
+            right: strides(&right.order, &right_shape, &right_axes),
+            output,
             factor: 1.0,
         };
         let full = with_units(&order, &to);
@@ -236,6 +236,29 @@ impl Lowering<'_> {
         Ok(Placed { value, order })
     }
 
+    /// The tensor with the axes of each kind side by side in memory and one of the `inner` kinds
+    /// innermost: as it is, or moved to the order of `kinds`.
+    fn together(
+        &mut self,
+        placed: Placed,
+        kinds: &[Vec<usize>; 3],
+        inner: Range<usize>,
+        shape: &[usize],
+    ) -> TractResult<Placed> {
+        let follows = |axes: &Vec<usize>| {
+            let first = axes.first().and_then(|first| placed.order.iter().position(|a| a == first));
+            first.is_none_or(|first| placed.order[first..].starts_with(axes))
+        };
+        let inner = kinds[inner].concat();
+        let fits = inner.is_empty() || placed.order.last().is_some_and(|axis| inner.contains(axis));
+        if fits && kinds.iter().all(follows) {
+            return Ok(placed);
+        }
+        let order = with_units(&kinds.concat(), shape);
+        let value = self.aligned(&placed, &order, shape)?;
+        Ok(Placed::new(value, &order, shape))
+    }
+
     /// The tensor with the dims of its order in memory.
     fn dense(&mut self, placed: &Placed, shape: &[usize]) -> TractResult<ValueId> {
         let order = with_units(&placed.order, shape);
@@ -243,9 +266,11 @@ impl Lowering<'_> {
     }
 }
 
-/// Elements between neighbours along `axis` of a dense tensor.
-fn stride_of(order: &[usize], shape: &[usize], axis: usize) -> usize {
-    let after = order.iter().skip_while(|&&other| other != axis).skip(1);
+/// Elements between neighbours along `axes`, which lie side by side in a dense tensor and count as
+/// one; 1 where there are none.
+fn stride_of(order: &[usize], shape: &[usize], axes: &[usize]) -> usize {
+    let Some(last) = axes.last() else { return 1 };
+    let after = order.iter().skip_while(|&other| other != last).skip(1);
     after.map(|&axis| shape[axis]).product()
 }
 
@@ -323,6 +348,18 @@ impl Roles {
             columns: swap(&self.rows),
             sums: swap(&self.sums),
         }
+    }
+
+    /// The axes of each kind in the order in memory of the left operand, columns in that of the
+    /// right one.
+    fn in_order_of(&self, left: &Placed, right: &Placed) -> Roles {
+        let place = |placed: &Placed, axis: usize| placed.order.iter().position(|&at| at == axis);
+        let mut roles = self.clone();
+        for axes in [&mut roles.batch, &mut roles.rows, &mut roles.sums] {
+            axes.sort_by_key(|axis| place(left, axis.left));
+        }
+        roles.columns.sort_by_key(|axis| place(right, axis.right));
+        roles
     }
 
     /// The left operand's rows and summed axes, each in the order that they have in memory.

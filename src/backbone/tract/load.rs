@@ -1,6 +1,7 @@
 //! tract's pipeline: from the bytes of an ONNX model to an execution plan.
 
 use super::fake_quantize::emulate;
+use super::simplify::simplify;
 use super::{
     Options, OutputShape, coverage, cut, guard, integers, legalise, quantize, requantize, resize,
 };
@@ -170,7 +171,7 @@ pub(super) fn decluttered(onnx: &[u8], source: &Source<'_>, wanted: &[&str]) -> 
     let framework = framework();
     let model = checked(&framework, onnx, source, wanted)?;
     let mut model = typed(&framework, &model.into_proto(), source)?;
-    model.declutter().map_err(|error| load_error(&error))?;
+    simplify(&mut model).map_err(|error| load_error(&error))?;
     Ok(model)
 }
 
@@ -192,7 +193,7 @@ fn typed_model(
     let mut model = typed(framework, proto, source)?;
     let finish = |model: &mut TypedModel| -> TractResult<()> {
         emulate(model, precision)?;
-        model.declutter()?;
+        simplify(model)?;
         // Decluttering moves reshapes from between a quantisation and its dequantisation.
         emulate(model, precision)
     };

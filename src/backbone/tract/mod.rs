@@ -29,6 +29,7 @@ mod qdq;
 mod quantize;
 mod requantize;
 mod resize;
+mod simplify;
 mod tap_shape;
 mod taps;
 

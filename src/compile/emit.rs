@@ -315,6 +315,11 @@ impl<'g> Emitter<'g> {
         if let Some(&known) = self.shapes.get(&(index, shape)) {
             return Ok(known);
         }
+        // A step copies to other channels only what has no gaps.
+        let index = match self.at(index).is_dense() || self.shape(index)[2] == shape[2] {
+            true => index,
+            false => self.copied(index)?,
+        };
         let copy = self.tensor(quantization, shape)?;
         self.step(Operation::Copy, &[index], copy, &[], 0)?;
         self.shapes.insert((index, shape), copy);

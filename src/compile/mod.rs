@@ -22,10 +22,12 @@ mod tables;
 mod transposed;
 mod weights;
 
-use crate::plan::Target;
-use crate::status::Result;
+use crate::plan::{Plan, Target};
+use crate::status::{Error, Result, Status};
 pub use emit::Compiled;
 use graph::Graph;
+use std::format;
+use std::string::String;
 
 /// What a plan is compiled for. A [`Target`] alone leaves the rest as it usually is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,5 +65,17 @@ pub fn compile(
     parts::take_apart(&mut graph);
     quantized::quantize(&mut graph);
     transposed::expand(&mut graph);
-    emit::emit(&graph, settings.into(), source_sha256)
+    let compiled = emit::emit(&graph, settings.into(), source_sha256)?;
+    match Plan::new(&compiled.bytes) {
+        Ok(_) => Ok(compiled),
+        Err(error) => Err(refusal(&error, &compiled.names)),
+    }
+}
+
+/// What the reader says of a step, with the name of the node that it was made of.
+fn refusal(error: &Error, names: &[String]) -> Error {
+    let step = error.place().filter(|(list, _)| *list == "step").map(|(_, index)| index as usize);
+    let name = step.and_then(|step| names.get(step)).map_or("", |name| name);
+    let text = format!("\"{name}\" cannot be compiled: no step does this: {error}");
+    Status::Unsupported.about("node of the network").text(text)
 }

@@ -3,7 +3,7 @@
 use super::super::graph::{Node, Op, ValueId};
 use super::{Emitter, canonical, unsupported};
 use crate::math::network::table_u8::build_table;
-use crate::plan::{NO_TENSOR, Operation, TensorIndex};
+use crate::plan::{NO_TENSOR, Operation, Tensor, TensorIndex};
 use crate::status::{Result, Status};
 use std::vec::Vec;
 
@@ -21,12 +21,17 @@ impl Emitter<'_> {
             for &id in &node.inputs {
                 let value = self.graph.value(id);
                 let made = writers[id.0].map(|at| &self.graph.nodes[at].op);
-                let moves =
-                    matches!(made, None | Some(Op::Reshape | Op::Slice { .. } | Op::Concat { .. }));
+                // A product's strides leave no room for a neighbour.
+                let stays = matches!(
+                    made,
+                    None | Some(
+                        Op::Reshape | Op::Slice { .. } | Op::Concat { .. } | Op::MatrixProduct(_)
+                    )
+                );
                 let is_output = self.graph.outputs.contains(&id);
                 let same = value.quantization == whole.quantization;
                 let free = !self.slices.contains_key(&id) && !self.meets(id, node.output, &writers);
-                if !moves && !is_output && same && free {
+                if !stays && !is_output && same && free {
                     self.slices.insert(id, (node.output, first));
                 }
                 first += value.dims[dim];
@@ -147,6 +152,7 @@ impl Emitter<'_> {
             if is_row
                 && self.at(source).parent == NO_TENSOR
                 && !self.slices.contains_key(&node.output)
+                && self.is_one_part(source, start[*dim] * (whole[2] / from[*dim]), shape[2])
             {
                 let inner = whole[2] / from[*dim];
                 let shape = [source_shape[0], source_shape[1], shape[2]];
@@ -156,29 +162,59 @@ impl Emitter<'_> {
                 return Ok(());
             }
         }
+        self.copied_slice(node, &cut, start, stride)
+    }
+
+    /// Whether `count` channels of a tensor from `first` on were written by one step: a view may not
+    /// reach from one part of a concatenation into the next.
+    fn is_one_part(&self, whole: TensorIndex, first: usize, count: usize) -> bool {
+        let size = self.at(whole).element.bytes();
+        let (start, end) = (first as u64 * size, (first + count) as u64 * size);
+        let written = self.steps.iter().map(|step| self.at(step.output));
+        let mut parts = written.filter(|part| part.parent == whole).peekable();
+        let holds = |part: &Tensor| {
+            part.offset_bytes <= start && end <= part.offset_bytes + u64::from(part.channels) * size
+        };
+        parts.peek().is_none() || parts.any(holds)
+    }
+
+    /// A slice that is a step: of the last three dims, or of any single one.
+    fn copied_slice(
+        &mut self,
+        node: &Node,
+        cut: &[usize],
+        start: &[usize],
+        stride: &[usize],
+    ) -> Result<()> {
+        let from = &self.graph.value(node.inputs[0]).dims;
+        let to = &self.graph.value(node.output).dims;
+        let rank = from.len();
+        let strides_channels = stride.last().is_some_and(|&stride| stride != 1);
+        let (from, to, start, stride) = match *cut {
+            // What lies before the dim as rows, what lies behind it as channels.
+            [dim] if dim + 3 < rank || strides_channels => {
+                let [start, stride] = [[0, start[dim], 0], [1, stride[dim], 1]];
+                (around(from, dim), around(to, dim), start, stride)
+            }
+            _ if cut.iter().any(|&dim| dim + 3 < rank) => {
+                return Err(unsupported("slice of an outer axis and of others"));
+            }
+            _ if strides_channels => {
+                return Err(unsupported("slice of every other channel of some pixels"));
+            }
+            _ => (canonical(from), canonical(to), last_three(start, 0), last_three(stride, 1)),
+        };
         let number =
             |value: usize| u32::try_from(value).map_err(|_| Status::LimitExceeded.about("slice"));
         let short =
             |value: usize| u16::try_from(value).map_err(|_| Status::LimitExceeded.about("slice"));
-        let rank = from.len();
-        let leads = rank.saturating_sub(3);
-        if cut.iter().any(|&dim| dim < leads) {
-            return Err(unsupported("slice of an outer axis"));
-        }
-        let part = |values: &[usize], back: usize, absent: usize| {
-            rank.checked_sub(back).map_or(absent, |at| values[at])
-        };
-        if part(stride, 1, 1) != 1 {
-            return Err(unsupported("slice of every other channel"));
-        }
         let operation = Operation::Slice {
-            stride_y: short(part(stride, 3, 1))?,
-            stride_x: short(part(stride, 2, 1))?,
-            offset_y: number(part(start, 3, 0))?,
-            offset_x: number(part(start, 2, 0))?,
-            offset_c: number(part(start, 1, 0))?,
+            stride_y: short(stride[0])?,
+            stride_x: short(stride[1])?,
+            offset_y: number(start[0])?,
+            offset_x: number(start[1])?,
+            offset_c: number(start[2])?,
         };
-        let (from, to) = (canonical(&from), canonical(&to));
         let input = self.shaped(node.inputs[0], from)?;
         let output = self.activation(node.output, to)?;
         self.step(operation, &[input], output, &[], 0)
@@ -187,21 +223,46 @@ impl Emitter<'_> {
     pub(super) fn pad(&mut self, node: &Node, before: &[usize], value: f32) -> Result<()> {
         let (from, to) = (self.graph.value(node.inputs[0]), self.graph.value(node.output));
         let rank = from.dims.len();
-        let outside = |dim: usize| dim + 3 < rank || dim + 1 == rank;
-        if (0..rank).any(|dim| outside(dim) && from.dims[dim] != to.dims[dim]) {
-            return Err(unsupported("padding of channels"));
-        }
         let value = match from.quantization {
             Some(grid) => f32::from(grid.quantized(value)),
             None => value,
         };
-        let number = |back: usize| {
-            let value = rank.checked_sub(back).map_or(0, |at| before[at]);
-            u32::try_from(value).map_err(|_| Status::LimitExceeded.about("padding"))
-        };
-        let operation = Operation::Pad { top: number(3)?, left: number(2)?, value };
-        self.spatial(node, operation, &[])
+        let padded: Vec<usize> = (0..rank).filter(|&dim| from.dims[dim] != to.dims[dim]).collect();
+        if padded.iter().all(|&dim| dim + 3 >= rank && dim + 1 != rank) {
+            let [top, left, _] = last_three(before, 0);
+            return self.spatial(node, padding(top, left, value)?, &[]);
+        }
+        // One dim after the other, with what lies behind it as channels.
+        let mut dims = from.dims.clone();
+        let mut index = self.read(node.inputs[0])?;
+        for (place, &dim) in padded.iter().enumerate() {
+            let input = self.reshaped(index, from.quantization, around(&dims, dim))?;
+            dims[dim] = to.dims[dim];
+            let shape = around(&dims, dim);
+            index = match place + 1 == padded.len() {
+                true => self.activation(node.output, shape)?,
+                false => self.tensor(from.quantization, shape)?,
+            };
+            self.step(padding(0, before[dim], value)?, &[input], index, &[], 0)?;
+        }
+        Ok(())
     }
+}
+
+fn padding(top: usize, left: usize, value: f32) -> Result<Operation> {
+    let number =
+        |side: usize| u32::try_from(side).map_err(|_| Status::LimitExceeded.about("padding"));
+    Ok(Operation::Pad { top: number(top)?, left: number(left)?, value })
+}
+
+/// A dim as columns: those before it as rows, those behind it as channels.
+fn around(dims: &[usize], dim: usize) -> [usize; 3] {
+    [dims[..dim].iter().product(), dims[dim], dims[dim + 1..].iter().product()]
+}
+
+/// What is said of the last three dims; `absent` for those that are missing.
+fn last_three(values: &[usize], absent: usize) -> [usize; 3] {
+    [3, 2, 1].map(|back| values.len().checked_sub(back).map_or(absent, |at| values[at]))
 }
 
 /// The shortest way to an order by steps that each move three runs of neighbours about. `None` for

@@ -1,5 +1,6 @@
 //! Rewrites quantised operators (onnxruntime's QOperator format) as the QDQ form of the same:
-//! dequantise, compute in floats, quantise.
+//! dequantise, compute in floats, quantise; and Elu, Celu and Selu, which tract computes by a
+//! condition, as sums of two functions.
 //!
 //! Most of them tract has not. QLinearConv it has, in integers, but ten times slower than the QDQ
 //! form, which [`super::integers`] computes just as exactly.
@@ -80,6 +81,15 @@ impl Rewriter {
             "QLinearGlobalAveragePool" => self.unary(&node, "GlobalAveragePool"),
             "QLinearConcat" => self.concat(&node),
             "QGemm" => self.gemm(&node),
+            "Elu" => self.exponential(&node, [float(&node, "alpha", 1.0), 1.0, 1.0]),
+            "Celu" => {
+                let alpha = float(&node, "alpha", 1.0);
+                self.exponential(&node, [alpha, alpha, 1.0])
+            }
+            "Selu" => {
+                let alpha = float(&node, "alpha", 1.673_263_2);
+                self.exponential(&node, [alpha, 1.0, float(&node, "gamma", 1.050_701)])
+            }
             _ => {
                 self.nodes.push(node);
                 Ok(())
@@ -191,6 +201,32 @@ impl Rewriter {
         self.compute(node, "Gemm", inputs, node.attribute.clone(), 7)
     }
 
+    /// `(max(x, 0) + alpha * (exp(min(x, 0) / width) - 1)) * gamma`.
+    fn exponential(&mut self, node: &NodeProto, [alpha, width, gamma]: [f32; 3]) -> Result<()> {
+        let (Some(x), Some(result)) = (input(node, 0), node.output.first()) else {
+            return Err(load_refusal(&format!("{} lacks an input or output", title(node))));
+        };
+        let pair = |rewriter: &mut Rewriter, operator: &str, x: String, value: f32| {
+            let value = attribute("value_float", AttributeType::Float, 0, value);
+            let number = rewriter.push(node, "Constant", Vec::new(), vec![value]);
+            rewriter.push(node, operator, vec![x, number], Vec::new())
+        };
+        let above = self.push(node, "Relu", vec![x.into()], Vec::new());
+        let mut below = pair(self, "Min", x.into(), 0.0);
+        if width != 1.0 {
+            below = pair(self, "Div", below, width);
+        }
+        let below = self.push(node, "Exp", vec![below], Vec::new());
+        let below = pair(self, "Sub", below, 1.0);
+        let below = pair(self, "Mul", below, alpha);
+        let mut sum = self.push(node, "Add", vec![above, below], Vec::new());
+        if gamma != 1.0 {
+            sum = pair(self, "Mul", sum, gamma);
+        }
+        self.rename_last(sum, result);
+        Ok(())
+    }
+
     /// Appends the float operator and the quantisation of its result, whose scale is the input
     /// number `scale`; without one the result stays in floats.
     fn compute(
@@ -300,6 +336,10 @@ fn quantized(node: &NodeProto, first: usize) -> Result<Quantized> {
 
 pub(super) fn integer(node: &NodeProto, name: &str) -> Option<i64> {
     node.attribute.iter().find(|one| one.name == name).map(|one| one.i)
+}
+
+fn float(node: &NodeProto, name: &str, absent: f32) -> f32 {
+    node.attribute.iter().find(|one| one.name == name).map_or(absent, |one| one.f)
 }
 
 pub(super) fn attribute(name: &str, kind: AttributeType, i: i64, f: f32) -> AttributeProto {

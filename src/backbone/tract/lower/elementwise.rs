@@ -26,7 +26,10 @@ impl Lowering<'_> {
             return self.binary(node, op);
         }
         if node.op_is::<Iff>() {
-            return self.prelu(node).map(Some);
+            return match self.without_nan(node)? {
+                Some(placed) => Ok(Some(placed)),
+                None => self.prelu(node).map(Some),
+            };
         }
         if let Some(op) = node.op_as::<Reduce>() {
             return self.reduce(node, op).map(Some);
@@ -52,6 +55,9 @@ impl Lowering<'_> {
         }
         if let Some(power) = op.downcast_ref::<math::PowConst>() {
             return self.power(node, power.exponent);
+        }
+        if op.is::<math::IsNan>() {
+            return self.input(node, 0); // Known only as a condition, which reads this again.
         }
         let activation = activation_of(op).context("plans have no such function")?;
         self.function(node, activation, Vec::new())
@@ -142,7 +148,7 @@ impl Lowering<'_> {
     }
 
     /// Two operands, which broadcast, in the order of the larger activation.
-    fn combined(
+    pub(super) fn combined(
         &mut self,
         name: &str,
         op: BinaryOp,
@@ -184,6 +190,18 @@ impl Lowering<'_> {
             return None;
         }
         self.input(node, 1).or_else(|_| self.input(node, 0)).ok()
+    }
+
+    /// `is_nan(x) ? constant : x`, as exporters write a softmax whose rows may be masked as a whole:
+    /// `x`, since no plan masks rows.
+    fn without_nan(&self, node: &TypedNode) -> TractResult<Option<Placed>> {
+        let [condition, replacement, x] = node.inputs[..] else { return Ok(None) };
+        let test = self.model.node(condition.node);
+        let is_test = test.op_as::<ElementWiseOp>().is_some_and(|op| op.0.is::<math::IsNan>());
+        if !is_test || test.inputs[0] != x || self.elements(self.at(replacement)?).is_none() {
+            return Ok(None);
+        }
+        self.at(x).cloned().map(Some)
     }
 
     /// `x < 0 ? x * slope : x`, as tract writes a PReLU.

@@ -6,6 +6,7 @@
 //! say the same; a [`Op::Transpose`] is written only where memory must be moved.
 
 mod elementwise;
+mod pick;
 mod place;
 mod products;
 mod reduce;
@@ -149,6 +150,8 @@ impl<'a> Lowering<'a> {
         } else if let Some(placed) = self.window(node)? {
             placed
         } else if let Some(placed) = self.shape_change(node)? {
+            placed
+        } else if let Some(placed) = self.picked(node)? {
             placed
         } else if let Some(placed) = self.elementwise(node)? {
             placed

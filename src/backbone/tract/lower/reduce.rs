@@ -3,10 +3,11 @@
 use super::Lowering;
 use super::place::{Placed, dims, with_units};
 use crate::compile::graph::{Op, Window};
-use crate::plan::Activation;
+use crate::plan::{Activation, BinaryOp};
 use std::vec;
 use std::vec::Vec;
 use tract_core::internal::*;
+use tract_core::ops::array::TypedConcat;
 use tract_core::ops::nn::{Reduce, Reducer};
 
 /// Axes of a tensor, none of length 1.
@@ -50,7 +51,7 @@ impl Lowering<'_> {
     fn scaled(&mut self, node: &TypedNode, x: Placed, factor: f32) -> Placed {
         let dims = self.graph.value(x.value).dims.clone();
         let factor = self.graph.add_constant(&node.name, vec![1; dims.len()], vec![factor]);
-        let op = Op::Binary { op: crate::plan::BinaryOp::Multiply, activation: Activation::None };
+        let op = Op::Binary { op: BinaryOp::Multiply, activation: Activation::None };
         let value = self.graph.add_node(&node.name, op, vec![x.value, factor], dims);
         Placed { value, order: x.order }
     }
@@ -95,6 +96,9 @@ impl Lowering<'_> {
     /// A sum over the channels or over everything else stays as it lies; for others what goes is
     /// brought in front.
     fn sum(&mut self, node: &TypedNode, op: &Reduce, placed: Placed) -> TractResult<Placed> {
+        if let Some(sum) = self.sum_of_stack(node, op)? {
+            return Ok(sum);
+        }
         let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
         let order = with_units(&placed.order, &from);
         let goes = |axis: &usize| op.axes.contains(axis);
@@ -113,6 +117,27 @@ impl Lowering<'_> {
         let op = Op::Sum { dims: dims_summed };
         let value = self.graph.add_node(&node.name, op, vec![x], dims(&order, &to));
         Ok(Placed::new(value, &order, &to))
+    }
+
+    /// Tensors that were only put together to be summed are added one after the other.
+    fn sum_of_stack(&mut self, node: &TypedNode, op: &Reduce) -> TractResult<Option<Placed>> {
+        let stack = self.model.node(node.inputs[0].node);
+        let Some(concat) = stack.op_as::<TypedConcat>() else { return Ok(None) };
+        let to = self.output_shape(node)?;
+        let mut parts = Vec::with_capacity(stack.inputs.len());
+        for (index, outlet) in stack.inputs.iter().enumerate() {
+            if op.axes[..] != [concat.axis] || self.shape_of(*outlet)? != to {
+                return Ok(None);
+            }
+            parts.push(self.input(stack, index)?);
+        }
+        let mut parts = parts.into_iter();
+        let Some(mut sum) = parts.next() else { return Ok(None) };
+        for part in parts {
+            let shapes = [to.clone(), to.clone()];
+            sum = self.combined(&node.name, BinaryOp::Add, [sum, part], shapes, &to)?;
+        }
+        Ok(Some(sum))
     }
 
     /// The largest value: a pool whose window is everything.

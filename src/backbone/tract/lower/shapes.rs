@@ -138,10 +138,14 @@ impl Lowering<'_> {
             }
         }
         let (placed, shape) = first.context("all operands are constants")?;
-        // An axis of length 1 has no place in memory yet: rows go outside, channels inside.
+        // An axis of length 1 has no place in memory yet: channels of a picture go inside, others
+        // outside.
         let order = match (shape[axis], to.len()) {
             (1, 4) => vec![0, 2, 3, 1],
-            (1, _) => (0..to.len()).collect(),
+            (1, _) => {
+                let others = with_units(&placed.order, &shape);
+                core::iter::once(axis).chain(others.into_iter().filter(|at| *at != axis)).collect()
+            }
             _ => with_units(&placed.order, &shape),
         };
         let inputs = (0..node.inputs.len()).map(|index| {
@@ -157,7 +161,7 @@ impl Lowering<'_> {
     }
 
     fn pad(&mut self, node: &TypedNode, op: &Pad) -> TractResult<Placed> {
-        let PadMode::Constant(value) = &op.mode else { bail!("it mirrors or repeats the border") };
+        let PadMode::Constant(value) = &op.mode else { return self.extended(node, op) };
         let value =
             *value.cast_to_scalar::<f32>().as_ref().map_err(|error| format_err!("{error}"))?;
         let placed = self.input(node, 0)?;
@@ -169,6 +173,30 @@ impl Lowering<'_> {
         let op = Op::Pad { before, after, value };
         let value = self.graph.add_node(&node.name, op, vec![x], dims(&order, &to));
         Ok(self.like_input(Placed::new(value, &order, &to), x))
+    }
+
+    /// Padding with what lies at the border: an axis is picked anew with some of its indexes twice.
+    fn extended(&mut self, node: &TypedNode, op: &Pad) -> TractResult<Placed> {
+        let placed = self.input(node, 0)?;
+        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
+        let order = with_units(&placed.order, &from);
+        let mut value = self.aligned(&placed, &order, &from)?;
+        for (dim, &axis) in order.iter().enumerate() {
+            let (before, after) = op.pads[axis];
+            if (before, after) == (0, 0) {
+                continue;
+            }
+            let last = from[axis] as i64 - 1;
+            let mirrors = matches!(op.mode, PadMode::Reflect);
+            ensure!(!mirrors || before.max(after) as i64 <= last, "it mirrors more than there is");
+            let place = |at: i64| match mirrors {
+                true => (last - (last - at.abs()).abs()) as usize,
+                false => at.clamp(0, last) as usize,
+            };
+            let places: Vec<usize> = (-(before as i64)..=last + after as i64).map(place).collect();
+            value = self.picked_along(node, value, dim, &places)?;
+        }
+        Ok(Placed::new(value, &order, &to))
     }
 
     fn broadcast(&mut self, node: &TypedNode) -> TractResult<Placed> {

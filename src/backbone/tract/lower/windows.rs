@@ -49,6 +49,17 @@ impl Spatial {
         Ok(Spatial { order, window: window(pool, &pads.collect::<Vec<_>>()) })
     }
 
+    /// Whether the padding before an axis is larger than the axis, or a window larger than both
+    /// with its paddings: a pool step does neither.
+    fn is_lost_in_padding(&self, shape: &[usize]) -> bool {
+        let [rows, columns, _] = self.sides(shape);
+        [rows, columns].into_iter().enumerate().any(|(axis, side)| {
+            let span = (self.window.kernel[axis] - 1) * self.window.dilation[axis] + 1;
+            let pad = self.window.pad_before[axis];
+            pad > side || span > side + 2 * pad + self.window.stride[axis]
+        })
+    }
+
     /// Rows, columns and channels of a tensor whose axes these are.
     pub(super) fn sides(&self, shape: &[usize]) -> [usize; 3] {
         let dims = dims(&self.order, shape);
@@ -93,8 +104,7 @@ fn window(pool: &PoolSpec, pads: &[[usize; 2]]) -> Window {
 impl Lowering<'_> {
     pub(super) fn window(&mut self, node: &TypedNode) -> TractResult<Option<Placed>> {
         if let Some(op) = node.op_as::<MaxPool>() {
-            ensure!(op.with_index_outputs.is_none(), "it returns places");
-            return self.pool(node, &op.pool_spec, Op::MaxPool).map(Some);
+            return self.max_pool(node, op).map(Some);
         }
         if let Some(op) = node.op_as::<SumPool>() {
             ensure!(op.normalize, "it sums without dividing");
@@ -124,37 +134,75 @@ impl Lowering<'_> {
         Ok(self.like_input(Placed::new(value, &spatial.order, &to), x))
     }
 
-    /// Where windows reach beyond the padding that counts as zeros, the zeros are written first.
+    /// The largest value. A step's padding is not larger than its input; what goes beyond is
+    /// written first.
+    fn max_pool(&mut self, node: &TypedNode, op: &MaxPool) -> TractResult<Placed> {
+        ensure!(op.with_index_outputs.is_none(), "it returns places");
+        let from = self.input_shape(node, 0)?;
+        let spatial = Spatial::of(&op.pool_spec, &from)?;
+        if !spatial.is_lost_in_padding(&from) {
+            return self.pool(node, &op.pool_spec, Op::MaxPool);
+        }
+        let window = spatial.window;
+        let pads = [window.pad_before, window.pad_after];
+        let window = Window { pad_before: [0, 0], pad_after: [0, 0], ..window };
+        self.padded_pool(node, &spatial, pads, (f32::MIN, Op::MaxPool(window)))
+    }
+
+    /// Where windows reach beyond the padding that counts as zeros, or the padding is larger than
+    /// the input, the zeros are written first.
     fn average_pool(&mut self, node: &TypedNode, op: &SumPool) -> TractResult<Placed> {
-        let PaddingSpec::ExplicitOnnxPool(before, after, true) = &op.pool_spec.padding else {
+        let from = self.input_shape(node, 0)?;
+        let spatial = Spatial::of(&op.pool_spec, &from)?;
+        let is_lost = spatial.is_lost_in_padding(&from);
+        let reaches_beyond =
+            matches!(op.pool_spec.padding, PaddingSpec::ExplicitOnnxPool(_, _, true));
+        if !op.count_include_pad || !(is_lost || reaches_beyond) {
             let count_include_pad = op.count_include_pad;
+            ensure!(count_include_pad || !is_lost, "its padding is larger than its input");
             let pool = |window| Op::AveragePool { window, count_include_pad };
             return self.pool(node, &op.pool_spec, pool);
+        }
+        let pads = match &op.pool_spec.padding {
+            PaddingSpec::ExplicitOnnxPool(before, after, _) if before.len() == 1 => {
+                [[0, before[0]], [0, after[0]]]
+            }
+            PaddingSpec::ExplicitOnnxPool(before, after, _) => {
+                [[before[0], before[1]], [after[0], after[1]]]
+            }
+            _ => [spatial.window.pad_before, spatial.window.pad_after],
         };
-        if !op.count_include_pad {
-            let pool = |window| Op::AveragePool { window, count_include_pad: false };
-            return self.pool(node, &op.pool_spec, pool);
-        }
-        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
-        let Spatial { order, window } = Spatial::of(&op.pool_spec, &from)?;
-        let x = self.input(node, 0)?;
-        let x = self.aligned(&x, &order, &from)?;
-        let mut wide = self.graph.value(x).dims.clone();
-        let mut pads = [vec![0; wide.len()], vec![0; wide.len()]];
-        let first = wide.len() - 1 - before.len();
-        for (axis, (&before, &after)) in before.iter().zip(after).enumerate() {
-            wide[first + axis] += before + after;
-            pads[0][first + axis] = before;
-            pads[1][first + axis] = after;
-        }
-        let [before, after] = pads;
-        let pad = Op::Pad { before, after, value: 0.0 };
-        let padded = self.graph.add_node(&node.name, pad, vec![x], wide);
-        let padded = self.like_input(Placed { value: padded, order: Vec::new() }, x).value;
-        let window = Window { pad_before: [0, 0], pad_after: [0, 0], ..window };
+        let window = Window { pad_before: [0, 0], pad_after: [0, 0], ..spatial.window };
         let pool = Op::AveragePool { window, count_include_pad: false };
-        let value = self.graph.add_node(&node.name, pool, vec![padded], dims(&order, &to));
-        Ok(self.like_input(Placed::new(value, &order, &to), x))
+        self.padded_pool(node, &spatial, pads, (0.0, pool))
+    }
+
+    /// A pool over an input that is surrounded with a value first: rows and columns before and
+    /// behind.
+    fn padded_pool(
+        &mut self,
+        node: &TypedNode,
+        spatial: &Spatial,
+        pads: [[usize; 2]; 2],
+        (value, pool): (f32, Op),
+    ) -> TractResult<Placed> {
+        let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
+        let order = &spatial.order;
+        let x = self.input(node, 0)?;
+        let x = self.aligned(&x, order, &from)?;
+        let mut wide = self.graph.value(x).dims.clone();
+        let [mut before, mut after] = [vec![0; wide.len()], vec![0; wide.len()]];
+        let channels = wide.len() - 1;
+        for (back, axis) in [(2, 0), (1, 1)] {
+            let Some(dim) = channels.checked_sub(back) else { continue };
+            (before[dim], after[dim]) = (pads[0][axis], pads[1][axis]);
+            wide[dim] += before[dim] + after[dim];
+        }
+        let pad = Op::Pad { before, after, value };
+        let padded = self.graph.add_node(&node.name, pad, vec![x], wide);
+        self.value_mut(padded).quantization = self.quantization(x);
+        let value = self.graph.add_node(&node.name, pool, vec![padded], dims(order, &to));
+        Ok(self.like_input(Placed::new(value, order, &to), x))
     }
 
     /// Every pixel becomes a rectangle.

@@ -324,6 +324,24 @@ fn a_stack_that_is_summed_is_a_sum() {
 }
 
 #[test]
+fn a_quantised_stack_that_is_summed_is_a_sum() {
+    let grid = |model: Model, from: &str, quantized: &str, to: &str| {
+        let model = model.node("QuantizeLinear", &[from, "scale"], quantized);
+        model.node("DequantizeLinear", &[quantized, "scale"], to)
+    };
+    let mut model = Model::reading(&[1, 300, 60, 60])
+        .constant("front", &[1], &[0])
+        .floats("scale", &[], &[1.0 / 64.0])
+        .node("Sigmoid", &["x"], "a")
+        .node("Abs", &["x"], "b");
+    model = grid(model, "a", "c", "d").node("Unsqueeze", &["d", "front"], "e");
+    model = grid(model, "b", "f", "g").node("Unsqueeze", &["g", "front"], "h");
+    model = model.node("Concat", &["e", "h"], "i").integer("axis", 0);
+    model = grid(model, "i", "j", "k").node("ReduceSum", &["k", "front"], "y");
+    model.integer("keepdims", 0).check();
+}
+
+#[test]
 fn pools_are_surrounded_by_more_than_they_read() {
     for operator in ["AveragePool", "MaxPool"] {
         let model = Model::reading(&[1, 2, 3, 4])

@@ -1,5 +1,6 @@
 //! Sums, means and extremes over axes.
 
+use super::super::quantize::{Dequantize, Quantize};
 use super::Lowering;
 use super::place::{Placed, dims, with_units};
 use crate::compile::graph::{Op, Window};
@@ -8,6 +9,7 @@ use std::vec;
 use std::vec::Vec;
 use tract_core::internal::*;
 use tract_core::ops::array::TypedConcat;
+use tract_core::ops::element_wise::ElementWiseOp;
 use tract_core::ops::nn::{Reduce, Reducer};
 
 /// Axes of a tensor, none of length 1.
@@ -121,7 +123,7 @@ impl Lowering<'_> {
 
     /// Tensors that were only put together to be summed are added one after the other.
     fn sum_of_stack(&mut self, node: &TypedNode, op: &Reduce) -> TractResult<Option<Placed>> {
-        let stack = self.model.node(node.inputs[0].node);
+        let stack = self.before_regridding(node.inputs[0]);
         let Some(concat) = stack.op_as::<TypedConcat>() else { return Ok(None) };
         let to = self.output_shape(node)?;
         let mut parts = Vec::with_capacity(stack.inputs.len());
@@ -138,6 +140,31 @@ impl Lowering<'_> {
             sum = self.combined(&node.name, BinaryOp::Add, [sum, part], shapes, &to)?;
         }
         Ok(Some(sum))
+    }
+
+    /// The node that writes `outlet`. A quantisation and dequantisation of tensors that all are on
+    /// its grid already changes nothing, and is passed over.
+    fn before_regridding(&self, outlet: OutletId) -> &TypedNode {
+        let node = self.model.node(outlet.node);
+        let grid = |id: usize| {
+            let op = self.model.node(id).op_as::<ElementWiseOp>()?;
+            let dequantize = op.0.downcast_ref::<Dequantize>()?;
+            Some((dequantize.scale, dequantize.zero_point))
+        };
+        let (Some(whole), [quantized]) = (grid(node.id), &node.inputs[..]) else { return node };
+        let quantize = self.model.node(quantized.node);
+        let is_quantize = quantize.op_as::<ElementWiseOp>().is_some_and(|op| op.0.is::<Quantize>());
+        let Some(source) = quantize.inputs.first().filter(|_| is_quantize) else { return node };
+        let stack = self.model.node(source.node);
+        // Axes of length 1 are added behind the dequantisation of each.
+        let on_grid = |part: &OutletId| {
+            let mut at = self.model.node(part.node);
+            while at.op_is::<AxisOp>() {
+                at = self.model.node(at.inputs[0].node);
+            }
+            grid(at.id) == Some(whole)
+        };
+        if stack.op_is::<TypedConcat>() && stack.inputs.iter().all(on_grid) { stack } else { node }
     }
 
     /// The largest value: a pool whose window is everything.

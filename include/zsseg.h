@@ -40,7 +40,8 @@
  * return ZSSEG_E_INVALID_STATE and change nothing; do not rely on it between threads. Different
  * handles share nothing that is written, so each may have its own thread, and they may share one
  * bundle. Functions without a handle may be called from any thread. The library starts no thread
- * for a compiled network; it works on the program's if zsseg_set_thread_pool() has given it some.
+ * but those of an ONNX network; it works on the program's if zsseg_set_thread_pool() has given it
+ * some.
  *
  * Sizes. Every struct starts with struct_size, which the caller sets to sizeof of that struct. A
  * program compiled against an older header goes on working with a newer library.
@@ -373,7 +374,10 @@ typedef struct zsseg_limits_t {
     uint32_t max_frame_width;
     /** Highest frame, in pixels: 1 to 16384. */
     uint32_t max_frame_height;
-    /** Threads that the network may use: 1 to 64. Everything else runs on the caller's thread. */
+    /**
+     * Threads that may be used: 1 to 64; those of zsseg_set_thread_pool(), at most 16, or an ONNX
+     * network's own. The arena has working memory for all of them.
+     */
     uint32_t threads;
     /**
      * Classes that may be added or given another row; 0 for none. With the bundle's own at most
@@ -588,7 +592,7 @@ typedef struct zsseg_times_t {
     uint64_t fetch_ns;
     /** The network. */
     uint64_t backbone_ns;
-    /** From features to class scores. */
+    /** From features to class scores; with threads these are part of `upsample_ns`. */
     uint64_t head_ns;
     /** Segments and their fusion with the scores. */
     uint64_t fusion_ns;
@@ -1118,10 +1122,12 @@ zsseg_status_t zsseg_cancel(zsseg_t *handle);
 zsseg_status_t zsseg_stage_times(zsseg_t *handle, zsseg_times_t *times);
 
 /**
- * Has layers of a compiled network worked on by threads of the program: each is cut into at most
- * as many parts as zsseg_limits_t.threads says, and `pool->run` is called with them on the thread
- * that works on the handle, several times per frame. NULL gives all work to that thread again. The
- * masks are the same. An ONNX network has threads of its own; microcontrollers work on one.
+ * Has pictures, layers of a compiled network and masks worked on by threads of the program: each
+ * is cut into at most as many parts as zsseg_limits_t.threads says, and `pool->run` is called
+ * with them on the thread that works on the handle, many times per frame. NULL gives all work to
+ * that thread again. The masks are the same. zsseg_step() makes pictures and masks on the calling
+ * thread alone, and so do builds without std; an ONNX network has threads of its own;
+ * microcontrollers work on one.
  *
  * Requires: `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL, or its
  * function keeps what zsseg_run_parts_t says for as long as it is set.

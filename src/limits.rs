@@ -32,7 +32,7 @@ pub const MAX_PLAN_TENSORS: u32 = 8_192;
 pub const MAX_PLAN_SIDE: u32 = 1 << 20;
 /// Most threads an engine may be asked to use.
 pub const MAX_THREADS: u32 = 64;
-/// Most parts that a layer of a compiled network is cut into, however many threads there are.
+/// Most parts that a picture, a layer of a compiled network or a mask is cut into, however many threads there are.
 pub const MAX_PARTS: usize = 16;
 
 /// Shape of features that spectral segments are found from.
@@ -53,9 +53,10 @@ pub struct Limits {
     pub max_frame_width: u32,
     /// Highest frame that will be handed in, in pixels: 1 to [`MAX_FRAME_SIDE`].
     pub max_frame_height: u32,
-    /// Threads that the network may use, the calling one among them: 1 to [`MAX_THREADS`]; a compiled
-    /// network uses those of [`crate::threads::ThreadPool`], at most [`MAX_PARTS`]. Everything else is
-    /// single-threaded.
+    /// Threads that may be used, the calling one among them: 1 to [`MAX_THREADS`]. A picture, a compiled
+    /// network and a mask use those of [`crate::threads::ThreadPool`], at most [`MAX_PARTS`], for each of
+    /// which the arena has memory; tract starts its own. Smoothing and fusion, and pictures and masks in
+    /// builds without `std`, are single-threaded.
     pub threads: u32,
     /// Classes that may be added or replaced at run time: 0 to [`MAX_CLASSES`] together with the
     /// model's own.

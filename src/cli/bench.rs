@@ -44,7 +44,7 @@ pub struct Args {
     /// Frames to run before.
     #[arg(long, value_name = "N", default_value_t = 3)]
     warmup: u32,
-    /// Threads for the network, the calling one among them.
+    /// Threads for a frame, the calling one among them.
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_THREADS)))]
     threads: u32,

@@ -102,10 +102,12 @@ impl ThreadPool for ProgramThreads {
     }
 }
 
-/// Has layers of a compiled network worked on by threads of the program: each is cut into at most
-/// as many parts as zsseg_limits_t.threads says, and `pool->run` is called with them on the thread
-/// that works on the handle, several times per frame. NULL gives all work to that thread again. The
-/// masks are the same. An ONNX network has threads of its own; microcontrollers work on one.
+/// Has pictures, layers of a compiled network and masks worked on by threads of the program: each
+/// is cut into at most as many parts as zsseg_limits_t.threads says, and `pool->run` is called
+/// with them on the thread that works on the handle, many times per frame. NULL gives all work to
+/// that thread again. The masks are the same. zsseg_step() makes pictures and masks on the calling
+/// thread alone, and so do builds without std; an ONNX network has threads of its own;
+/// microcontrollers work on one.
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL, or its

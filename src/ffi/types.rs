@@ -186,7 +186,8 @@ pub struct zsseg_limits_t {
     pub max_frame_width: u32,
     /// Highest frame, in pixels: 1 to 16384.
     pub max_frame_height: u32,
-    /// Threads that the network may use: 1 to 64. Everything else runs on the caller's thread.
+    /// Threads that may be used: 1 to 64; those of zsseg_set_thread_pool(), at most 16, or an ONNX
+    /// network's own. The arena has working memory for all of them.
     pub threads: u32,
     /// Classes that may be added or given another row; 0 for none. With the bundle's own at most
     /// 4096. zsseg_class_cost() tells what each costs.

@@ -90,7 +90,7 @@ pub struct zsseg_times_t {
     pub fetch_ns: u64,
     /// The network.
     pub backbone_ns: u64,
-    /// From features to class scores.
+    /// From features to class scores; with threads these are part of `upsample_ns`.
     pub head_ns: u64,
     /// Segments and their fusion with the scores.
     pub fusion_ns: u64,

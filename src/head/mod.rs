@@ -6,9 +6,11 @@
 //! the grid's logits, classifying the grid first and upsampling second is exact (methods.md
 //! section 2.10).
 
+mod bands;
 mod classifier;
 mod evidence;
 mod output;
+mod painter;
 mod pruning;
 mod rows;
 mod verdict;
@@ -18,18 +20,17 @@ pub use output::{Labels, Output, PlaneMut, UNLABELED_U8, UNLABELED_U16};
 pub use rows::{Linear, Rows};
 
 use crate::arena::Arena;
-use crate::limits::{Limits, product};
+use crate::limits::Limits;
 use crate::map::{Layout, Map};
-use crate::math::kernels::{BlendedRow, GridRow, Kernels, RowPair, row_stride};
-use crate::math::pieces::pieces_mut;
+use crate::math::kernels::Kernels;
 use crate::math::resample::Placement;
 use crate::spec::{Decision, Head, Stacking};
 use crate::status::{Result, Status};
+use crate::threads::{Crew, ThreadPool};
 use crate::trace::Clock;
-use classifier::Classifier;
 use evidence::Evidence;
-use pruning::Pruning;
-use verdict::{Pixels, Verdict};
+use painter::{Painter, Scene, Setup};
+use verdict::Positions;
 
 /// Shape of the network's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,37 +91,15 @@ enum Stage {
 
 /// Turns features or logits into a mask of the frame's size.
 pub struct Decoder<'a> {
-    head: Head,
-    grid: Grid,
-    kernels: &'static Kernels,
-    classifier: Classifier<'a>,
-    rows: Rows<'a>,
-    /// Logits of two neighbouring grid rows, the blend between them, and the steps from its columns
-    /// to the next: `classes * row_stride(grid.width)` each.
-    upper: &'a mut [f32],
-    lower: &'a mut [f32],
-    blend: &'a mut [f32],
-    steps: &'a mut [f32],
-    /// Labels of the classes that take part, and what is added to their logits: the first
-    /// `active` of (classes) each. If seen classes have a handicap in probabilities they come
-    /// first, and there are `seen` of them.
-    order: &'a mut [u16],
-    terms: &'a mut [f32],
-    active: usize,
-    seen: usize,
-    /// One more than the highest label that takes part.
-    label_limit: usize,
-    decision: Decision,
+    setup: Setup<'a>,
+    painter: Painter<'a>,
     evidence: Evidence<'a>,
     smoothing: Smoothing,
     keeps_evidence: bool,
-    /// One element per frame pixel of a row, padded for whole vectors.
-    pixels: Pixels<'a>,
-    pruning: Pruning<'a>,
     stage: Stage,
-    /// The grid row in `upper`.
-    loaded: Option<usize>,
-    clock: Clock,
+    /// Threads with a painter each.
+    crew: Crew<'a>,
+    max_width: usize,
     head_ns: u64,
 }
 
@@ -129,8 +108,9 @@ impl<'a> Decoder<'a> {
     /// stride S = [`row_stride`]`(grid.width)` and D channels, in bytes: 16 C S for logits and 6 C
     /// for their order; with a classifier 4 D (S + 4) for features and weights and the memory of
     /// [`Rows`], for cosines 4 S; 44 per pixel of the widest frame; and 4 C per cell of the grid
-    /// if the limits ask for fusion, 8 C if they ask for smoothing. `linear` is given exactly for
-    /// a head with a classifier. No class takes part until [`Decoder::arrange`].
+    /// if the limits ask for fusion, 8 C if they ask for smoothing. For each thread beyond the first
+    /// as much again, without the order, [`Rows`], cells and 8 of the 44. `linear` is given exactly
+    /// for a head with a classifier. No class takes part until [`Decoder::arrange`].
     ///
     /// # Errors
     /// Those of [`Arena::take`].
@@ -144,53 +124,59 @@ impl<'a> Decoder<'a> {
     ) -> Result<Decoder<'a>> {
         let extra = limits.extra_classes as usize;
         let classes = (head.classes as usize).saturating_add(extra);
-        let row_len = product("grid row", &[classes, row_stride(grid.width)])?;
         let kept = (limits.fusion, limits.smoothing);
+        let shape = (head, grid.width, classes);
+        let max_width = limits.max_frame_width as usize;
         Ok(Decoder {
-            head: *head,
-            grid,
-            kernels,
-            classifier: Classifier::carve(arena, head, grid.width, kernels)?,
-            rows: Rows::carve(arena, head, linear, extra)?,
-            upper: arena.take(row_len)?,
-            lower: arena.take(row_len)?,
-            blend: arena.take(row_len)?,
-            steps: arena.take(row_len)?,
-            order: arena.take(classes)?,
-            terms: arena.take(classes)?,
-            active: 0,
-            seen: 0,
-            label_limit: 0,
-            decision: Decision::PLAIN,
+            painter: Painter::carve(arena, shape, max_width, kernels)?,
+            setup: Setup {
+                head: *head,
+                grid,
+                kernels,
+                rows: Rows::carve(arena, head, linear, extra)?,
+                order: arena.take(classes)?,
+                terms: arena.take(classes)?,
+                active: 0,
+                seen: 0,
+                label_limit: 0,
+                decision: Decision::PLAIN,
+                positions: Positions::carve(arena, max_width)?,
+            },
             evidence: Evidence::carve(arena, (classes, grid.height, grid.width), kept)?,
             smoothing: Smoothing::OFF,
             keeps_evidence: false,
-            pixels: Pixels::carve(arena, limits.max_frame_width as usize)?,
-            pruning: Pruning::carve(arena, grid.width)?,
             stage: Stage::Idle,
-            loaded: None,
-            clock: Clock::NONE,
+            crew: Crew::carve(arena, limits.threads, |arena| {
+                Painter::carve(arena, shape, max_width, kernels).map(|_| ())
+            })?,
+            max_width,
             head_ns: 0,
         })
     }
 
-    /// Measures the time spent on classification with `clock`.
-    pub fn set_clock(&mut self, clock: Clock) {
-        self.clock = clock;
+    /// Has [`Decoder::step_in_bands`] work with `pool`, or with `None` on the caller's thread alone.
+    pub fn set_thread_pool(&mut self, pool: Option<&'a dyn ThreadPool>) {
+        self.crew.set_pool(pool);
     }
 
-    /// Time that the latest frame spent on turning features into logits, in nanoseconds.
+    /// Measures the time spent on classification with `clock`.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.painter.clock = clock;
+    }
+
+    /// Time that the latest frame spent on turning features into logits, in nanoseconds. What is
+    /// done side by side is not measured: clocks are for one thread.
     pub fn head_ns(&self) -> u64 {
         self.head_ns
     }
 
     /// The classifier's rows.
     pub fn rows(&self) -> &Rows<'a> {
-        &self.rows
+        &self.setup.rows
     }
 
     pub(crate) fn rows_mut(&mut self) -> &mut Rows<'a> {
-        &mut self.rows
+        &mut self.setup.rows
     }
 
     /// Settles which classes take part and how pixels are decided. A frame at work is given up,
@@ -204,33 +190,34 @@ impl<'a> Decoder<'a> {
     ) {
         self.stage = Stage::Idle;
         self.evidence.reset();
-        self.decision = decision;
+        self.setup.decision = decision;
         let seen = classes.clone().filter(|class| class.seen).count();
         let both = seen > 0 && classes.clone().any(|class| !class.seen);
         let separate = both
             && matches!(decision.stacking, Stacking::Probabilities(handicap) if handicap > 0.0);
-        self.active = 0;
+        self.setup.active = 0;
         if separate {
             self.append(classes.clone().filter(|class| class.seen));
             self.append(classes.filter(|class| !class.seen));
         } else {
             self.append(classes);
         }
-        self.seen = if separate { seen } else { 0 };
-        let labels = self.order.iter().take(self.active);
-        self.label_limit = labels.max().map_or(0, |label| usize::from(*label) + 1);
+        self.setup.seen = if separate { seen } else { 0 };
+        let labels = self.setup.order.iter().take(self.setup.active);
+        self.setup.label_limit = labels.max().map_or(0, |label| usize::from(*label) + 1);
     }
 
     fn append(&mut self, classes: impl Iterator<Item = ActiveClass>) {
-        let handicap = match self.decision.stacking {
+        let handicap = match self.setup.decision.stacking {
             Stacking::Logits(handicap) => handicap,
             _ => 0.0,
         };
-        let places = self.order.iter_mut().zip(self.terms.iter_mut()).skip(self.active);
+        let places =
+            self.setup.order.iter_mut().zip(self.setup.terms.iter_mut()).skip(self.setup.active);
         for (class, (label, term)) in classes.zip(places) {
             *label = class.label;
             *term = if class.seen { class.bias - handicap } else { class.bias };
-            self.active += 1;
+            self.setup.active += 1;
         }
     }
 
@@ -269,7 +256,7 @@ impl<'a> Decoder<'a> {
     /// [`Decoder::arrange`] (seen classes first if they have a handicap in probabilities), each
     /// in row-major order of the grid.
     pub fn evidence_mut(&mut self) -> (usize, &mut [f32]) {
-        (self.active, self.evidence.present_mut(self.active))
+        (self.setup.active, self.evidence.present_mut(self.setup.active))
     }
 
     /// Writes the mask of a frame that `placements` put on the network's input. `map` is the
@@ -284,7 +271,7 @@ impl<'a> Decoder<'a> {
         output: &mut Output<'_>,
     ) -> Result<()> {
         self.begin(placements, output)?;
-        while self.step(map, placements, output)? != Progress::Done {}
+        while self.step_in_bands(map, placements, output)? != Progress::Done {}
         Ok(())
     }
 
@@ -294,17 +281,16 @@ impl<'a> Decoder<'a> {
     /// [`Status::FrameSize`] for a frame wider than the limits; those of [`Output::check`].
     pub fn begin(&mut self, placements: Placements<'_>, output: &Output<'_>) -> Result<()> {
         let Placements { rows, columns } = placements;
-        let (width, height) = (self.grid.width, self.grid.height);
+        let (width, height) = (self.setup.grid.width, self.setup.grid.height);
         // A frame that was given up half mixed has left a past that is none.
         if matches!(self.stage, Stage::Mix(y) if y > 0) {
             self.evidence.reset();
         }
         self.stage = Stage::Idle;
-        self.pixels.place(columns, width, self.head.align_corners)?;
+        self.setup.positions.place(columns, width, self.setup.head.align_corners)?;
         self.check_output(placements, output)?;
         self.head_ns = 0;
-        self.loaded = None;
-        self.pruning.begin(rows.frame() as usize >= 2 * self.grid.height);
+        self.painter.begin(self.prunes(rows));
         let smooths = !self.smoothing.is_off();
         let keeps = (self.keeps_evidence || smooths) && height > 0 && rows.frame() > 0;
         self.stage = if keeps { Stage::Keep(0) } else { Stage::Write(0) };
@@ -326,13 +312,15 @@ impl<'a> Decoder<'a> {
     ) -> Result<Progress> {
         self.check_map(map)?;
         self.check_output(placements, output)?;
-        let start = self.clock.now_ns();
-        let last = self.grid.height.saturating_sub(1);
+        let start = self.painter.clock.now_ns();
+        let last = self.setup.grid.height.saturating_sub(1);
         match self.stage {
             Stage::Idle => return Err(Status::InvalidState.about("no mask has begun")),
             Stage::Keep(y) => {
-                self.keep_row(map, y);
-                self.head_ns += self.clock.now_ns().saturating_sub(start);
+                let Decoder { setup, painter, evidence, .. } = self;
+                let scene = Scene { setup, map, placements, kept: None };
+                evidence.put(y, painter.classify(&scene, y));
+                self.head_ns += self.painter.clock.now_ns().saturating_sub(start);
                 if y < last {
                     self.stage = Stage::Keep(y + 1);
                     return Ok(Progress::More);
@@ -345,7 +333,7 @@ impl<'a> Decoder<'a> {
                 });
             }
             Stage::Compare(y) => {
-                self.evidence.compare(y, self.active);
+                self.evidence.compare(y, self.setup.active);
                 let next = if y < last { Stage::Compare(y + 1) } else { Stage::Mix(0) };
                 return Ok(self.proceed(next));
             }
@@ -358,6 +346,7 @@ impl<'a> Decoder<'a> {
             }
             Stage::Write(y) => {
                 self.write_row(map, placements, y, output);
+                self.head_ns += self.painter.take_head_ns();
                 if y + 1 < placements.rows.frame() {
                     return Ok(self.proceed(Stage::Write(y + 1)));
                 }
@@ -365,6 +354,19 @@ impl<'a> Decoder<'a> {
             }
         }
         Ok(Progress::Done)
+    }
+
+    fn write_row(
+        &mut self,
+        map: &Map<'_, f32>,
+        placements: Placements<'_>,
+        y: u32,
+        output: &mut Output<'_>,
+    ) {
+        let is_kept = self.is_kept();
+        let Decoder { setup, painter, evidence, .. } = self;
+        let kept = is_kept.then_some(&*evidence);
+        painter.write_row(&Scene { setup, map, placements, kept }, y, y as usize, output);
     }
 
     fn proceed(&mut self, stage: Stage) -> Progress {
@@ -377,6 +379,11 @@ impl<'a> Decoder<'a> {
         if self.keeps_evidence { Progress::Evidence } else { Progress::More }
     }
 
+    /// Whether several rows of the frame lie between two grid rows.
+    fn prunes(&self, rows: &Placement) -> bool {
+        rows.frame() as usize >= 2 * self.setup.grid.height
+    }
+
     /// Whether a mask is made from kept logits.
     fn is_kept(&self) -> bool {
         self.keeps_evidence || !self.smoothing.is_off()
@@ -384,8 +391,10 @@ impl<'a> Decoder<'a> {
 
     fn check_map(&self, map: &Map<'_, f32>) -> Result<()> {
         let found = (map.height(), map.width(), map.channels(), map.layout());
-        let channels = self.head.channels as usize;
-        if found != (self.grid.height, self.grid.width, channels, self.grid.layout) {
+        let channels = self.setup.head.channels as usize;
+        if found
+            != (self.setup.grid.height, self.setup.grid.width, channels, self.setup.grid.layout)
+        {
             return Err(Status::ModelShape.about("the network's output"));
         }
         Ok(())
@@ -398,128 +407,6 @@ impl<'a> Decoder<'a> {
 
     /// One more than the highest label that takes part.
     pub fn label_limit(&self) -> usize {
-        self.label_limit
-    }
-
-    fn write_row(
-        &mut self,
-        map: &Map<'_, f32>,
-        placements: Placements<'_>,
-        y: u32,
-        output: &mut Output<'_>,
-    ) {
-        let Placements { rows, columns } = placements;
-        let (row, width) = (y as usize, columns.frame() as usize);
-        let visible = columns.visible();
-        let (from, to) = (visible.start as usize, visible.end as usize);
-        if !rows.visible().contains(&y) || self.active == 0 {
-            output.clear(row, 0, width);
-            return;
-        }
-        let tap = rows.grid_tap(y, self.grid.height as u32, self.head.align_corners);
-        let index = tap.index as usize;
-        if self.loaded != Some(index) {
-            let start = self.clock.now_ns();
-            self.load_rows(map, index);
-            self.head_ns += self.clock.now_ns().saturating_sub(start);
-        }
-        output.clear(row, 0, from);
-        output.clear(row, to, width);
-        self.decide_row(row, tap.fraction, (from, to), output);
-    }
-
-    /// Makes `upper` grid row `index` and `lower` the one below it (or the same at the edge).
-    /// Walking down, each grid row is classified once.
-    fn load_rows(&mut self, map: &Map<'_, f32>, index: usize) {
-        let below = (index + 1).min(self.grid.height.saturating_sub(1));
-        if self.loaded.is_some_and(|loaded| loaded + 1 == index) {
-            core::mem::swap(&mut self.upper, &mut self.lower);
-        } else {
-            self.load_row(map, index);
-            core::mem::swap(&mut self.upper, &mut self.lower);
-        }
-        self.load_row(map, below);
-        self.loaded = Some(index);
-        self.pruning.forget();
-    }
-
-    /// Makes `lower` grid row `y`.
-    fn load_row(&mut self, map: &Map<'_, f32>, y: usize) {
-        match self.is_kept() {
-            true => self.evidence.get(y, self.lower),
-            false => self.classify(map, y),
-        }
-    }
-
-    fn keep_row(&mut self, map: &Map<'_, f32>, y: usize) {
-        self.classify(map, y);
-        self.evidence.put(y, self.lower);
-    }
-
-    /// Writes the logits of grid row `y`, biases included, into `lower`.
-    fn classify(&mut self, map: &Map<'_, f32>, y: usize) {
-        let labels = self.order.get(..self.active).unwrap_or_default();
-        self.classifier.row(map, y, (&self.rows, labels), self.lower);
-        let stride = row_stride(map.width());
-        for (row, &term) in pieces_mut(self.lower, stride).zip(self.terms.iter()) {
-            if term != 0.0 {
-                row.iter_mut().take(map.width()).for_each(|logit| *logit += term);
-            }
-        }
-    }
-
-    fn decide_row(
-        &mut self,
-        y: usize,
-        fraction: f32,
-        (from, to): (usize, usize),
-        output: &mut Output<'_>,
-    ) {
-        let len = to.saturating_sub(from);
-        let stride = row_stride(self.grid.width);
-        let used = stride.saturating_mul(self.active);
-        let labels = self.order.get(..self.active).unwrap_or_default();
-        let pair = RowPair {
-            upper: self.upper.get(..used).unwrap_or_default(),
-            lower: self.lower.get(..used).unwrap_or_default(),
-            fraction,
-        };
-        let plain = !self.decision.rejects() && self.seen == 0 && !output.wants_evidence();
-        if plain && self.pruning.applies(self.kernels, pair, (stride, self.pixels.cells(len))) {
-            let survivors = self.pruning.survivors();
-            let blended = BlendedRow { values: self.blend, steps: self.steps };
-            (self.kernels.blend_active)(pair, stride, survivors.active, blended);
-            let left = stride.saturating_mul(survivors.active.len());
-            let grid = grid_row(self.blend, self.steps, stride, left);
-            self.pixels.decide_pruned(self.kernels, grid, survivors, len);
-            output.write_labels(y, (from, len), self.pixels.labels(), labels);
-            return;
-        }
-        (self.kernels.blend)(pair, BlendedRow { values: self.blend, steps: self.steps });
-        let grid = grid_row(self.blend, self.steps, stride, used);
-        if plain {
-            self.pixels.decide(self.kernels, grid, len);
-            output.write_labels(y, (from, len), self.pixels.labels(), labels);
-            return;
-        }
-        let verdict = Verdict {
-            kernels: self.kernels,
-            decision: self.decision,
-            scale: self.head.confidence_scale,
-            seen: self.seen,
-        };
-        self.pixels.judge(&verdict, grid, labels, len);
-        output.write_labels(y, (from, len), self.pixels.labels(), labels);
-        let (confidence, margin, unknown) = self.pixels.evidence();
-        output.write_evidence(y, (from, len), [confidence, margin, unknown]);
-    }
-}
-
-/// The first `used` elements of a blended row.
-fn grid_row<'g>(values: &'g [f32], steps: &'g [f32], stride: usize, used: usize) -> GridRow<'g> {
-    GridRow {
-        values: values.get(..used).unwrap_or_default(),
-        steps: steps.get(..used).unwrap_or_default(),
-        stride,
+        self.setup.label_limit
     }
 }

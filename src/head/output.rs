@@ -31,6 +31,19 @@ impl<'a, T: Copy> PlaneMut<'a, T> {
         Ok(())
     }
 
+    fn borrow(&mut self) -> PlaneMut<'_, T> {
+        PlaneMut { data: self.data, stride: self.stride }
+    }
+
+    /// Takes the first `rows` rows away.
+    fn split_off(&mut self, rows: usize) -> PlaneMut<'a, T> {
+        let data = core::mem::take(&mut self.data);
+        let at = rows.saturating_mul(self.stride).min(data.len());
+        let (above, below) = data.split_at_mut_checked(at).unwrap_or_default();
+        self.data = below;
+        PlaneMut { data: above, stride: self.stride }
+    }
+
     fn row(&mut self, y: usize, width: usize) -> &mut [T] {
         let start = y.saturating_mul(self.stride);
         self.data.get_mut(start..start.saturating_add(width)).unwrap_or_default()
@@ -114,6 +127,30 @@ impl<'a> Output<'a> {
             plane.check("unknown plane", width, height)?;
         }
         Ok(())
+    }
+
+    /// The same planes for as long as this is lent.
+    pub(super) fn borrow(&mut self) -> Output<'_> {
+        let labels = match &mut self.labels {
+            Labels::U8(plane) => Labels::U8(plane.borrow()),
+            Labels::U16(plane) => Labels::U16(plane.borrow()),
+        };
+        let planes = [&mut self.confidence, &mut self.margin, &mut self.unknown];
+        let [confidence, margin, unknown] =
+            planes.map(|plane| plane.as_mut().map(PlaneMut::borrow));
+        Output { labels, confidence, margin, unknown }
+    }
+
+    /// Takes the first `rows` rows away.
+    pub(super) fn split_off(&mut self, rows: usize) -> Output<'a> {
+        let labels = match &mut self.labels {
+            Labels::U8(plane) => Labels::U8(plane.split_off(rows)),
+            Labels::U16(plane) => Labels::U16(plane.split_off(rows)),
+        };
+        let planes = [&mut self.confidence, &mut self.margin, &mut self.unknown];
+        let [confidence, margin, unknown] =
+            planes.map(|plane| plane.as_mut().map(|plane| plane.split_off(rows)));
+        Output { labels, confidence, margin, unknown }
     }
 
     /// Marks pixels `from..to` of row `y` as unlabelled, with confidence and margin 0 and

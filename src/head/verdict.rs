@@ -36,34 +36,16 @@ impl<'a> Ranks<'a> {
     }
 }
 
-/// Positions and results of a row's pixels, padded for whole vectors.
-pub(super) struct Pixels<'a> {
+/// Where the pixels of a row lie on the grid, padded for whole vectors.
+pub(super) struct Positions<'a> {
     index: &'a mut [u32],
     fraction: &'a mut [f32],
-    /// Among all classes, or those at the front; at last the results: label, confidence, margin.
-    ranks: Ranks<'a>,
-    /// Among the classes behind.
-    others: Ranks<'a>,
-    /// Highest logit.
-    top: &'a mut [f32],
-    /// Sum of the softmax's exponentials relative to the highest; at last the unknown score.
-    sum: &'a mut [f32],
-    /// Operand of the unknown score.
-    low: &'a mut [f32],
 }
 
-impl<'a> Pixels<'a> {
-    pub(super) fn carve(arena: &mut Arena<'a>, max_width: usize) -> Result<Pixels<'a>> {
+impl<'a> Positions<'a> {
+    pub(super) fn carve(arena: &mut Arena<'a>, max_width: usize) -> Result<Positions<'a>> {
         let len = max_width.next_multiple_of(MAX_LANES);
-        Ok(Pixels {
-            index: arena.take(len)?,
-            fraction: arena.take(len)?,
-            ranks: Ranks::carve(arena, len)?,
-            others: Ranks::carve(arena, len)?,
-            top: arena.take(len)?,
-            sum: arena.take(len)?,
-            low: arena.take(len)?,
-        })
+        Ok(Positions { index: arena.take(len)?, fraction: arena.take(len)? })
     }
 
     /// Fills the positions of the visible pixels; the padding repeats the last one.
@@ -88,6 +70,42 @@ impl<'a> Pixels<'a> {
         Ok(())
     }
 
+    /// Those of the first `len` visible pixels.
+    pub(super) fn columns(&self, len: usize) -> Columns<'_> {
+        let padded = len.next_multiple_of(MAX_LANES);
+        Columns {
+            index: self.index.get(..padded).unwrap_or_default(),
+            fraction: self.fraction.get(..padded).unwrap_or_default(),
+        }
+    }
+}
+
+/// Results of a row's pixels, padded for whole vectors.
+pub(super) struct Pixels<'a> {
+    /// Among all classes, or those at the front; at last the results: label, confidence, margin.
+    ranks: Ranks<'a>,
+    /// Among the classes behind.
+    others: Ranks<'a>,
+    /// Highest logit.
+    top: &'a mut [f32],
+    /// Sum of the softmax's exponentials relative to the highest; at last the unknown score.
+    sum: &'a mut [f32],
+    /// Operand of the unknown score.
+    low: &'a mut [f32],
+}
+
+impl<'a> Pixels<'a> {
+    pub(super) fn carve(arena: &mut Arena<'a>, max_width: usize) -> Result<Pixels<'a>> {
+        let len = max_width.next_multiple_of(MAX_LANES);
+        Ok(Pixels {
+            ranks: Ranks::carve(arena, len)?,
+            others: Ranks::carve(arena, len)?,
+            top: arena.take(len)?,
+            sum: arena.take(len)?,
+            low: arena.take(len)?,
+        })
+    }
+
     /// Positions of classes as whole numbers; their count for "none".
     pub(super) fn labels(&self) -> &[f32] {
         self.ranks.label
@@ -99,8 +117,8 @@ impl<'a> Pixels<'a> {
     }
 
     /// Labels alone: the best class of each pixel.
-    pub(super) fn decide(&mut self, kernels: &Kernels, grid: GridRow<'_>, len: usize) {
-        (kernels.decide)(grid, columns(self.index, self.fraction, len), self.ranks.label);
+    pub(super) fn decide(&mut self, kernels: &Kernels, grid: GridRow<'_>, at: Columns<'_>) {
+        (kernels.decide)(grid, at, self.ranks.label);
     }
 
     /// As [`Pixels::decide`], among the classes that may win.
@@ -109,16 +127,9 @@ impl<'a> Pixels<'a> {
         kernels: &Kernels,
         grid: GridRow<'_>,
         survivors: Survivors<'_>,
-        len: usize,
+        at: Columns<'_>,
     ) {
-        let at = columns(self.index, self.fraction, len);
         (kernels.decide_pruned)(grid, at, survivors, self.ranks.label);
-    }
-
-    /// Grid columns that the first `len` pixels lie behind.
-    pub(super) fn cells(&self, len: usize) -> usize {
-        let index = columns(self.index, self.fraction, len).index;
-        index.last().map_or(0, |&column| column as usize + 1)
     }
 
     /// Labels and everything that is told about them.
@@ -127,22 +138,21 @@ impl<'a> Pixels<'a> {
         verdict: &Verdict,
         grid: GridRow<'_>,
         labels: &[u16],
-        len: usize,
+        at: Columns<'_>,
     ) {
         let handicap = match verdict.decision.stacking {
             Stacking::Probabilities(handicap) if verdict.seen > 0 => Some(handicap),
             _ => None,
         };
         match handicap {
-            None => self.judge_all(verdict, grid, len),
-            Some(handicap) => self.judge_groups(verdict, grid, len, (handicap, labels)),
+            None => self.judge_all(verdict, grid, at),
+            Some(handicap) => self.judge_groups(verdict, grid, at, (handicap, labels)),
         }
         self.score_unknown(verdict);
         self.reject(&verdict.decision, labels.len());
     }
 
-    fn judge_all(&mut self, verdict: &Verdict, grid: GridRow<'_>, len: usize) {
-        let at = columns(self.index, self.fraction, len);
+    fn judge_all(&mut self, verdict: &Verdict, grid: GridRow<'_>, at: Columns<'_>) {
         self.ranks.fill(verdict.kernels, grid, at);
         copy(self.top, self.ranks.best);
         let softmax = Softmax { best: self.top, scale: verdict.scale };
@@ -161,10 +171,9 @@ impl<'a> Pixels<'a> {
         &mut self,
         verdict: &Verdict,
         grid: GridRow<'_>,
-        len: usize,
+        at: Columns<'_>,
         (handicap, labels): (f32, &[u16]),
     ) {
-        let at = columns(self.index, self.fraction, len);
         let kernels = verdict.kernels;
         let (seen, unseen) = grid.split(verdict.seen);
         self.ranks.fill(kernels, seen, at);
@@ -238,14 +247,6 @@ impl<'a> Pixels<'a> {
                 *label = none as f32;
             }
         }
-    }
-}
-
-fn columns<'c>(index: &'c [u32], fraction: &'c [f32], len: usize) -> Columns<'c> {
-    let padded = len.next_multiple_of(MAX_LANES);
-    Columns {
-        index: index.get(..padded).unwrap_or_default(),
-        fraction: fraction.get(..padded).unwrap_or_default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! order of a few rows and no full-size temporary. [`Geometry`] says where the frame lies in the
 //! input, so that a mask can be brought back to the frame's pixels.
 
+mod bands;
 mod fetch;
 mod format;
 mod geometry;

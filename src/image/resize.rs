@@ -13,22 +13,29 @@ use crate::math::resample::{Placement, Taps};
 use crate::spec::{Input, Preprocess};
 use crate::status::{Result, Status};
 
-/// Buffers of the resize. All sizes follow from the input and the limits.
+/// The column taps of the resize, and how rows are filtered. All sizes follow from the input and the
+/// limits.
 pub(super) struct Resizer<'a> {
     preprocess: Preprocess,
     /// First frame column of each output column: (input width).
     starts: &'a mut [u32],
     /// Column weights: (input width, column taps).
     weights: &'a mut [f32],
+    columns: Option<Columns>,
+}
+
+/// Working memory of the resize, in which rows are made from the top to the bottom.
+pub(super) struct Ring<'a> {
     /// Weights of the current output row: (row taps).
     row_weights: &'a mut [f32],
     /// The fetched frame row: (max frame width).
     source: &'a mut [Pixel],
     /// Narrowed frame rows, frame row y in slot y modulo the slots: (row taps, input width).
-    ring: &'a mut [Pixel],
+    slots: &'a mut [Pixel],
     /// The output row: (input width).
     blended: &'a mut [Pixel],
-    columns: Option<Columns>,
+    /// Frame rows below this are in their slots, as far as they are still needed.
+    fetched: usize,
 }
 
 /// The column taps of one placement, whose starts and weights lie in the buffers.
@@ -44,11 +51,44 @@ struct Columns {
 }
 
 /// Rows of one frame: what [`Resizer::begin`] hands to [`Resizer::row`].
+#[derive(Clone, Copy)]
 pub(super) struct Rows {
     taps: Taps,
     columns: Columns,
-    /// Frame rows below this are in the ring, as far as they are still needed.
-    fetched: usize,
+}
+
+impl<'a> Ring<'a> {
+    /// Takes the buffers; the amounts are exact for frames within `limits`.
+    pub(super) fn carve(
+        arena: &mut Arena<'a>,
+        input: &Input,
+        preprocess: &Preprocess,
+        limits: &Limits,
+    ) -> Result<Ring<'a>> {
+        let (_, row_taps) = max_taps(preprocess, input, limits);
+        let width = input.width as usize;
+        Ok(Ring {
+            row_weights: arena.take(row_taps)?,
+            source: arena.take(limits.max_frame_width as usize)?,
+            slots: arena.take(product("ring of rows", &[row_taps, width])?)?,
+            blended: arena.take(width)?,
+            fetched: 0,
+        })
+    }
+
+    /// Begins with a frame; one that needs more than was carved is an error.
+    pub(super) fn begin(&mut self, rows: &Rows) -> Result<()> {
+        let ring_len = rows.taps.count().saturating_mul(rows.columns.shown);
+        let has_rows = rows.taps.count() <= self.row_weights.len() && ring_len <= self.slots.len();
+        if !has_rows {
+            return Err(Status::FrameSize.about("rows of the resize"));
+        }
+        if rows.columns.shown > self.blended.len() || rows.columns.span > self.source.len() {
+            return Err(Status::FrameSize.about("width of the resize"));
+        }
+        self.fetched = 0;
+        Ok(())
+    }
 }
 
 impl<'a> Resizer<'a> {
@@ -59,16 +99,12 @@ impl<'a> Resizer<'a> {
         preprocess: &Preprocess,
         limits: &Limits,
     ) -> Result<Resizer<'a>> {
-        let (column_taps, row_taps) = max_taps(preprocess, input, limits);
+        let (column_taps, _) = max_taps(preprocess, input, limits);
         let width = input.width as usize;
         Ok(Resizer {
             preprocess: *preprocess,
             starts: arena.take(width)?,
             weights: arena.take(product("column weights", &[width, column_taps])?)?,
-            row_weights: arena.take(row_taps)?,
-            source: arena.take(limits.max_frame_width as usize)?,
-            ring: arena.take(product("ring of rows", &[row_taps, width])?)?,
-            blended: arena.take(width)?,
             columns: None,
         })
     }
@@ -86,11 +122,7 @@ impl<'a> Resizer<'a> {
             Some(columns) => columns,
             None => self.write_columns(geometry.x)?,
         };
-        let ring_len = taps.count().saturating_mul(columns.shown);
-        if taps.count() > self.row_weights.len() || ring_len > self.ring.len() {
-            return Err(Status::FrameSize.about("rows of the resize"));
-        }
-        Ok(Rows { taps, columns, fetched: 0 })
+        Ok(Rows { taps, columns })
     }
 
     fn write_columns(&mut self, placement: Placement) -> Result<Columns> {
@@ -99,9 +131,8 @@ impl<'a> Resizer<'a> {
         let taps = Taps::new(placement.frame(), placement.content(), filter, antialias);
         let outputs = placement.shown();
         let shown = outputs.len();
-        let enough = shown <= self.starts.len()
-            && shown.saturating_mul(taps.count()) <= self.weights.len()
-            && shown <= self.blended.len();
+        let enough =
+            shown <= self.starts.len() && shown.saturating_mul(taps.count()) <= self.weights.len();
         if !enough {
             return Err(Status::FrameSize.about("columns of the resize"));
         }
@@ -116,9 +147,6 @@ impl<'a> Resizer<'a> {
             *start = start.saturating_sub(first);
         }
         let span = (last as usize).saturating_add(taps.count());
-        if self.source.len() < span {
-            return Err(Status::FrameSize.about("width of the resize"));
-        }
         let first = first as usize;
         let columns = Columns { placement, shown, taps: taps.count(), first, span };
         self.columns = Some(columns);
@@ -126,20 +154,26 @@ impl<'a> Resizer<'a> {
     }
 
     /// The shown columns of content row `output`. Call with ascending `output`.
-    pub(super) fn row(&mut self, image: &Image<'_>, rows: &mut Rows, output: u32) -> &[Pixel] {
-        let (slots, columns) = (rows.taps.count().max(1), rows.columns);
-        let Some(weights) = self.row_weights.get_mut(..slots) else { return &[] };
-        let Some(source) = self.source.get_mut(..columns.span) else { return &[] };
-        let Some(blended) = self.blended.get_mut(..columns.shown) else { return &[] };
+    pub(super) fn row<'r>(
+        &self,
+        image: &Image<'_>,
+        rows: &Rows,
+        output: u32,
+        ring: &'r mut Ring<'_>,
+    ) -> &'r [Pixel] {
+        let (count, columns) = (rows.taps.count().max(1), rows.columns);
+        let Some(weights) = ring.row_weights.get_mut(..count) else { return &[] };
+        let Some(source) = ring.source.get_mut(..columns.span) else { return &[] };
+        let Some(blended) = ring.blended.get_mut(..columns.shown) else { return &[] };
         let first = rows.taps.write(output, weights) as usize;
-        let end = first.saturating_add(slots);
-        for y in first.max(rows.fetched)..end {
-            let slot = piece_mut(self.ring, y % slots, columns.shown).unwrap_or(&mut []);
+        let end = first.saturating_add(count);
+        for y in first.max(ring.fetched)..end {
+            let slot = piece_mut(ring.slots, y % count, columns.shown).unwrap_or(&mut []);
             fetch_row(image, y, columns.first, source);
             narrow(source, self.starts, self.weights, columns.taps, slot);
         }
-        rows.fetched = rows.fetched.max(end);
-        blend(self.ring, weights, first % slots, blended);
+        ring.fetched = ring.fetched.max(end);
+        blend(ring.slots, weights, first % count, blended);
         blended
     }
 }

@@ -84,7 +84,44 @@ impl Levels {
     }
 }
 
+/// Rows of the network's input: of each channel, or of all of them together in the first.
+pub(super) struct RowsMut<'t, E> {
+    planes: [&'t mut [E]; 3],
+    /// Elements of a row of a plane.
+    row_len: usize,
+}
+
+impl<'t, E> RowsMut<'t, E> {
+    /// Takes the first `rows` rows away.
+    pub(super) fn split_off(&mut self, rows: usize) -> RowsMut<'t, E> {
+        let len = rows.saturating_mul(self.row_len);
+        let planes = self.planes.each_mut().map(|plane| {
+            let whole = core::mem::take(plane);
+            let (above, below) = whole.split_at_mut_checked(len).unwrap_or_default();
+            *plane = below;
+            above
+        });
+        RowsMut { planes, row_len: self.row_len }
+    }
+}
+
 impl Writer {
+    /// All rows of `target`, the whole input.
+    pub(super) fn rows<'t, E>(&self, target: &'t mut [E]) -> RowsMut<'t, E> {
+        let area = self.width.saturating_mul(self.height);
+        match self.layout {
+            Layout::Hwc => RowsMut {
+                planes: [target, &mut [], &mut []],
+                row_len: self.width.saturating_mul(3),
+            },
+            Layout::Chw => {
+                let (one, rest) = target.split_at_mut_checked(area).unwrap_or_default();
+                let (two, three) = rest.split_at_mut_checked(area).unwrap_or_default();
+                RowsMut { planes: [one, two, three], row_len: self.width }
+            }
+        }
+    }
+
     /// # Errors
     /// [`Status::BundleContent`] if scale, mean, std and quantisation, each possible in itself,
     /// give a number beyond the range of f32.
@@ -120,25 +157,30 @@ impl Writer {
         })
     }
 
-    /// Writes row `y` of `target`, the whole input. `content` lies from column `left` on;
-    /// everything else is padding.
+    /// Writes row `y` of `target`. `content` lies from column `left` on; everything else is padding.
     pub(super) fn write_row<E: Element>(
         &self,
-        target: &mut [E],
+        target: &mut RowsMut<'_, E>,
         y: usize,
         content: &[Pixel],
         left: usize,
     ) {
         match self.layout {
-            Layout::Chw => self.write_planar(target, y, content, left),
-            Layout::Hwc => self.write_interleaved(target, y, content, left),
+            Layout::Chw => self.write_planar(&mut target.planes, y, content, left),
+            Layout::Hwc => {
+                let [pixels, ..] = &mut target.planes;
+                self.write_interleaved(pixels, y, content, left);
+            }
         }
     }
 
-    fn write_planar<E: Element>(&self, target: &mut [E], y: usize, content: &[Pixel], left: usize) {
-        let area = self.width.saturating_mul(self.height);
-        let Some((one, rest)) = target.split_at_mut_checked(area) else { return };
-        let Some((two, three)) = rest.split_at_mut_checked(area) else { return };
+    fn write_planar<E: Element>(
+        &self,
+        [one, two, three]: &mut [&mut [E]; 3],
+        y: usize,
+        content: &[Pixel],
+        left: usize,
+    ) {
         let (red, blue) = match self.order {
             ChannelOrder::Rgb => (one, three),
             ChannelOrder::Bgr => (three, one),

@@ -3,15 +3,12 @@
 
 use super::band::{self, can_cut};
 use super::ops::{self, Site, Work};
-use super::reader::{Plan, Target};
+use super::reader::Plan;
 use super::regions::Regions;
 use crate::limits::MAX_PARTS;
 use crate::math::network::kernels::NetworkKernels;
-use crate::threads::{Part, ThreadPool};
+use crate::threads::{HAS_THREADS, Share, Shares, Task, ThreadPool, run_shares};
 use core::ops::Range;
-
-/// Whether this processor may have several cores.
-const HAS_THREADS: bool = !matches!(Target::host(), Target::CortexM);
 
 impl Plan<'_> {
     /// Bytes of the arena with which so many threads can work side by side: [`Plan::arena_bytes`],
@@ -36,32 +33,29 @@ fn scratch_bytes(site: &Site<'_>) -> usize {
     site.scratch.as_ref().map_or(0, |scratch| scratch.bytes().len())
 }
 
-/// A band, until it is made.
+/// A band of a step.
 struct Band<'w> {
-    work: Option<(Site<'w>, Work<'w>)>,
-    is_made: bool,
+    site: Site<'w>,
+    work: Work<'w>,
 }
 
 impl<'w> Band<'w> {
-    const NONE: Band<'static> = Band { work: None, is_made: false };
-
-    fn new(
+    fn share(
         site: &Site<'w>,
         rows: Range<usize>,
         regions: Regions<'w>,
         kernels: &'w NetworkKernels,
-    ) -> Option<Band<'w>> {
+    ) -> Option<Share<Band<'w>>> {
         let mut site = site.clone();
         band::cut(&mut site, &rows)?;
         let work = Work::of(regions, kernels, 0..rows.len());
-        Some(Band { work: Some((site, work)), is_made: false })
+        Some(Share::of(Band { site, work }))
     }
 }
 
-impl Part for Band<'_> {
-    fn run(&mut self) {
-        let Some((site, work)) = self.work.take() else { return };
-        self.is_made = ops::run(&site, work).is_some();
+impl Task for Band<'_> {
+    fn run(self) -> Option<()> {
+        ops::run(&self.site, self.work)
     }
 }
 
@@ -93,15 +87,7 @@ pub fn run(
     count: usize,
 ) -> Option<()> {
     let mut bands = cut(site, (arena, spare), kernels, rows, count)?;
-    let mut parts = bands.each_mut().map(|band| band as &mut dyn Part);
-    pool.run(parts.get_mut(..count)?);
-    let mut bands = bands.iter_mut().take(count);
-    bands
-        .all(|band| {
-            band.run();
-            band.is_made
-        })
-        .then_some(())
+    run_shares(pool, &mut bands, count)
 }
 
 /// The bands of a step, of about as many rows each; those beyond `count` have nothing to do.
@@ -111,8 +97,8 @@ fn cut<'w>(
     kernels: &'w NetworkKernels,
     rows: Range<usize>,
     count: usize,
-) -> Option<[Band<'w>; MAX_PARTS]> {
-    let mut bands = [const { Band::NONE }; MAX_PARTS];
+) -> Option<Shares<Band<'w>>> {
+    let mut bands = [const { Share::NONE }; MAX_PARTS];
     let own_scratch = site.scratch.as_ref().map_or(0..0, |scratch| scratch.bytes());
     let part_bytes = own_scratch.len();
     let mut regions = Regions::split(arena, site.output.bytes(), own_scratch)?;
@@ -125,9 +111,9 @@ fn cut<'w>(
         let end = rows.start + rows.len().checked_mul(index + 1)?.checked_div(count)?;
         let (scratch, rest) = spare.split_at_mut_checked(part_bytes)?;
         let regions = regions.split_off(row_bytes.checked_mul(end - start)?, scratch)?;
-        *band = Band::new(site, start..end, regions, kernels)?;
+        *band = Band::share(site, start..end, regions, kernels)?;
         (spare, start) = (rest, end);
     }
-    *last = Band::new(site, start..rows.end, regions, kernels)?;
+    *last = Band::share(site, start..rows.end, regions, kernels)?;
     Some(bands)
 }

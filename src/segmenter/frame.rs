@@ -177,8 +177,12 @@ impl<'a> Segmenter<'a> {
     ) -> Result<bool> {
         let mut left = pieces;
         while left > 0 {
-            let in_network = self.work.stage == Stage::Network;
-            let advance = if in_network { self.advance(left) } else { Advance::Pieces(1) };
+            let advance = match self.work.stage {
+                Stage::Network => self.advance(left),
+                // What threads may do side by side.
+                _ if pieces == u32::MAX => Advance::Step,
+                _ => Advance::Pieces(1),
+            };
             let done = self.check_time().and_then(|()| self.piece(frame, output, advance));
             if !matches!(done, Ok(false)) {
                 self.work.stage = Stage::Idle;
@@ -236,9 +240,9 @@ impl<'a> Segmenter<'a> {
         let stage = self.work.stage;
         let done = match stage {
             Stage::Idle => false,
-            Stage::Fetch => self.fetch(frame)?,
+            Stage::Fetch => self.fetch(frame, advance)?,
             Stage::Network => self.run_network(advance)?,
-            Stage::Decode => self.decode(frame, &geometry, output)?,
+            Stage::Decode => self.decode(frame, &geometry, output, advance)?,
             Stage::Shapes => self.find_shapes(frame)?,
         };
         let spent = self.clock.now_ns().saturating_sub(start);
@@ -256,11 +260,16 @@ impl<'a> Segmenter<'a> {
         Ok(done)
     }
 
-    fn fetch(&mut self, frame: &Frame<'_>) -> Result<bool> {
+    fn fetch(&mut self, frame: &Frame<'_>, advance: Advance) -> Result<bool> {
         let Source::Image(image) = frame.source else { return Ok(false) };
         let no_network = Status::Unsupported.about("segmenting without a network");
         let backbone = self.engine.backbone_mut().ok_or(no_network)?;
-        if self.preprocessor.step(image, &mut backbone.input()?)? {
+        let (preprocessor, mut input) = (&mut self.preprocessor, backbone.input()?);
+        let done = match advance {
+            Advance::Pieces(_) => preprocessor.step(image, &mut input)?,
+            _ => preprocessor.step_in_bands(image, &mut input)?,
+        };
+        if done {
             self.work.stage = Stage::Network;
         }
         Ok(false)
@@ -278,6 +287,7 @@ impl<'a> Segmenter<'a> {
         frame: &Frame<'_>,
         geometry: &Geometry,
         output: &mut Output<'_>,
+        advance: Advance,
     ) -> Result<bool> {
         let no_network = Status::Unsupported.about("segmenting without a network");
         let map = match frame.source {
@@ -285,7 +295,11 @@ impl<'a> Segmenter<'a> {
             Source::Image(_) => self.engine.backbone().ok_or(no_network)?.output()?,
         };
         let placements = Placements { rows: &geometry.y, columns: &geometry.x };
-        match self.decoder.step(&map, placements, output)? {
+        let progress = match advance {
+            Advance::Pieces(_) => self.decoder.step(&map, placements, output)?,
+            _ => self.decoder.step_in_bands(&map, placements, output)?,
+        };
+        match progress {
             Progress::More => Ok(false),
             Progress::Done => Ok(true),
             Progress::Evidence => {

@@ -175,10 +175,12 @@ impl<'a> Segmenter<'a> {
         self.arena_bytes
     }
 
-    /// Has the layers of a compiled network cut into as many parts as the limits say `threads`, and
-    /// worked on by `pool`; with `None`, as at init, the caller's thread does all. The masks are the
-    /// same. Other engines bring threads of their own.
+    /// Has frames, the layers of a compiled network and masks cut into as many parts as the limits
+    /// say `threads`, and worked on by `pool`; with `None`, as at init, the caller's thread does all.
+    /// The masks are the same. Other engines bring threads of their own.
     pub fn set_thread_pool(&mut self, pool: Option<&'a dyn ThreadPool>) {
+        self.preprocessor.set_thread_pool(pool);
+        self.decoder.set_thread_pool(pool);
         self.engine.set_thread_pool(pool);
     }
 

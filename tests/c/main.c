@@ -37,6 +37,7 @@ static const struct {
     {"closed handles", test_closed, 0},
     {"two threads", test_threads, 0},
     {"thread pool: arguments", test_thread_pool_arguments, 0},
+    {"thread pool: masks", test_mask_pool, 0},
     {"older structs", test_older_structs, 0},
     {"what a bundle is open to", test_ways, 0},
     {"cost of a class", test_class_cost, 0},

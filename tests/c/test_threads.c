@@ -204,6 +204,41 @@ void test_thread_pool(const struct fixture *fixture)
     segmenter_close(&segmenter);
 }
 
+/* Masks alone: a frame that is long enough to be cut. */
+void test_mask_pool(const struct fixture *fixture)
+{
+    const uint32_t width = 200, height = 210;
+    zsseg_limits_t limits = limits_for(width, height);
+    struct planes alone = planes_new(width, height), shared = planes_new(width, height);
+    zsseg_output_t output = output_of(&alone, width);
+    struct bytes values = features_new(1);
+    zsseg_features_t features = features_of(values);
+    struct pool asked = {0, 0};
+    zsseg_thread_pool_t pool = {sizeof pool, 0, &asked, run_on_threads};
+    struct segmenter segmenter;
+    limits.threads = 3;
+    segmenter = segmenter_open_with(fixture->tiny, &limits);
+    CHECK_STATUS(zsseg_segment_features(segmenter.handle, &features, width, height, &output), ZSSEG_OK);
+
+    output = output_of(&shared, width);
+    CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, &pool), ZSSEG_OK);
+    CHECK_STATUS(zsseg_segment_features(segmenter.handle, &features, width, height, &output), ZSSEG_OK);
+    CHECK(asked.calls == 1 && asked.parts == 3);
+    CHECK(planes_equal(&alone, &shared));
+
+    bytes_fill(shared.labels, PATTERN);
+    pool.run = run_badly;
+    CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, &pool), ZSSEG_OK);
+    CHECK_STATUS(zsseg_segment_features(segmenter.handle, &features, width, height, &output), ZSSEG_OK);
+    CHECK(asked.calls == 2 && asked.parts == 6);
+    CHECK(planes_equal(&alone, &shared));
+
+    bytes_free(&values);
+    planes_free(&alone);
+    planes_free(&shared);
+    segmenter_close(&segmenter);
+}
+
 void test_thread_pool_arguments(const struct fixture *fixture)
 {
     struct segmenter segmenter = segmenter_open(fixture->tiny, FRAME_WIDTH, FRAME_HEIGHT);

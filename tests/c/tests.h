@@ -34,6 +34,7 @@ void test_overlap(const struct fixture *fixture);
 void test_threads(const struct fixture *fixture);
 void test_network_threads(const struct fixture *fixture);
 void test_thread_pool(const struct fixture *fixture);
+void test_mask_pool(const struct fixture *fixture);
 void test_thread_pool_arguments(const struct fixture *fixture);
 
 /* test_versions.c */

@@ -207,7 +207,7 @@ impl ObjectImpl for ZssegFilter {
                     .build(),
                 glib::ParamSpecUInt::builder("threads")
                     .nick("Threads")
-                    .blurb("Threads for the network, the streaming one among them")
+                    .blurb("Threads for a frame, the streaming one among them")
                     .minimum(1)
                     .maximum(MAX_THREADS)
                     .default_value(1)

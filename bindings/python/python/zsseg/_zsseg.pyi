@@ -95,7 +95,7 @@ class Segmenter:
     """Segments frames with one model, in memory that was set aside when it was made.
 
     `bundle` is a path or the bundle's bytes. Frames may be up to `max_width` x `max_height`, and
-    `extra_classes` classes may be added. The network's layers are worked on by `threads` threads,
+    `extra_classes` classes may be added. Frames are worked on by `threads` threads,
     the calling one among them; the masks are the same. Calls from several threads wait for one
     another; other threads of the interpreter go on meanwhile.
     """

@@ -16,6 +16,10 @@ const PIECE_WORK: u64 = match Target::host() {
     Target::X86_64 | Target::Aarch64 | Target::Armv7 => 1 << 20,
 };
 
+/// Bands that a piece of work may be cut into within a chain, whose strips have few rows; elsewhere a
+/// band is a piece at least. Turns of a chain follow one another so fast that threads stay awake.
+const BANDS_OF_PIECE: usize = 8;
+
 /// Runs a plan, step after step, in an arena that the caller hands in each time.
 ///
 /// No call allocates, recurses or can fail once [`Plan::new`] has taken the plan and the arena is
@@ -213,7 +217,8 @@ impl<'a> Runner<'a> {
         let site = &turn.site;
         let (arena, spare) = arena.split_at_mut_checked(self.plan.arena_bytes())?;
         if let Some(pool) = self.pool {
-            let (least, threads) = (turn.rows_of_piece, self.threads);
+            let bands = if turn.chain.is_some() { BANDS_OF_PIECE } else { 1 };
+            let (least, threads) = (turn.rows_of_piece.div_ceil(bands), self.threads);
             let count = parts::count(site, rows.len(), least, threads, spare.len());
             if count > 1 {
                 return parts::run(site, (arena, spare), (&self.kernels, pool), rows, count);

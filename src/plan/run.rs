@@ -16,8 +16,8 @@ const PIECE_WORK: u64 = match Target::host() {
     Target::X86_64 | Target::Aarch64 | Target::Armv7 => 1 << 20,
 };
 
-/// Bands that a piece of work may be cut into within a chain, whose strips have few rows; elsewhere a
-/// band is a piece at least. Turns of a chain follow one another so fast that threads stay awake.
+/// Bands that a piece of work may be cut into within a chain, whose strips have few rows; elsewhere
+/// a band is a piece at least. Turns of a chain follow one another so fast that threads stay awake.
 const BANDS_OF_PIECE: usize = 8;
 
 /// Runs a plan, step after step, in an arena that the caller hands in each time.

@@ -218,18 +218,21 @@ void test_mask_pool(const struct fixture *fixture)
     struct segmenter segmenter;
     limits.threads = 3;
     segmenter = segmenter_open_with(fixture->tiny, &limits);
-    CHECK_STATUS(zsseg_segment_features(segmenter.handle, &features, width, height, &output), ZSSEG_OK);
+    CHECK_STATUS(zsseg_segment_features(segmenter.handle, &features, width, height, &output),
+                 ZSSEG_OK);
 
     output = output_of(&shared, width);
     CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, &pool), ZSSEG_OK);
-    CHECK_STATUS(zsseg_segment_features(segmenter.handle, &features, width, height, &output), ZSSEG_OK);
+    CHECK_STATUS(zsseg_segment_features(segmenter.handle, &features, width, height, &output),
+                 ZSSEG_OK);
     CHECK(asked.calls == 1 && asked.parts == 3);
     CHECK(planes_equal(&alone, &shared));
 
     bytes_fill(shared.labels, PATTERN);
     pool.run = run_badly;
     CHECK_STATUS(zsseg_set_thread_pool(segmenter.handle, &pool), ZSSEG_OK);
-    CHECK_STATUS(zsseg_segment_features(segmenter.handle, &features, width, height, &output), ZSSEG_OK);
+    CHECK_STATUS(zsseg_segment_features(segmenter.handle, &features, width, height, &output),
+                 ZSSEG_OK);
     CHECK(asked.calls == 2 && asked.parts == 6);
     CHECK(planes_equal(&alone, &shared));
 

@@ -32,7 +32,8 @@ pub const MAX_PLAN_TENSORS: u32 = 8_192;
 pub const MAX_PLAN_SIDE: u32 = 1 << 20;
 /// Most threads an engine may be asked to use.
 pub const MAX_THREADS: u32 = 64;
-/// Most parts that a picture, a layer of a compiled network or a mask is cut into, however many threads there are.
+/// Most parts that a picture, a layer of a compiled network or a mask is cut into, however many
+/// threads there are.
 pub const MAX_PARTS: usize = 16;
 
 /// Shape of features that spectral segments are found from.

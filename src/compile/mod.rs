@@ -53,9 +53,8 @@ impl From<Target> for Settings {
 /// numbers where the network begins by quantising it. `source_sha256` says which network it was made from.
 ///
 /// # Errors
-/// [`Status::Unsupported`](crate::status::Status::Unsupported) with the name of a node that no
-/// step can do, or whose weights are beyond f16; [`Status::LimitExceeded`](crate::status::Status::LimitExceeded) if a number
-/// outgrows its field.
+/// [`Status::Unsupported`] with the name of a node that no step can do, or whose weights are beyond
+/// f16; [`Status::LimitExceeded`] if a number outgrows its field.
 pub fn compile(
     mut graph: Graph,
     settings: impl Into<Settings>,

@@ -146,6 +146,13 @@ fn unknown_operators_are_named() {
 }
 
 #[test]
+fn pools_for_max_unpooling_are_named() {
+    let pool = node("MaxPool", &["image"], &["values", "places"], &[]);
+    let sum = node("Add", &["values", "places"], &["probabilities"], &[]);
+    refused(&wire::model(&[pool, sum].concat()), "node \"values\": the places");
+}
+
+#[test]
 fn names_that_are_not_there_are_refused_with_those_that_are() {
     let model = read("segmentation_float.onnx");
     let input = refusal(&model, &Options { input_name: "picture", ..options() });

@@ -1,6 +1,8 @@
 //! Whole networks.
 
 use super::support::{SIDE, Waves, model, options, quantized, run, settings, source, sqnr_db};
+use prost::Message;
+use tract_onnx::pb::{ModelProto, NodeProto};
 use zsseg::backbone::tract::{QuantizableNetwork, Wanted, lower};
 use zsseg::compile::compile;
 use zsseg::convert::{QuantizeSettings, RangeMethod};
@@ -48,6 +50,26 @@ fn what_stays_in_floats_is_named() {
     assert!(float[2].reason.contains("no integer form"), "{}", float[2].reason);
     assert!(!holds(&found.onnx, "narrow_weight_quantized"));
     assert!(holds(&found.onnx, "expand_weight_quantized"));
+}
+
+#[test]
+fn reading_sides_is_not_called_computing_in_floats() {
+    let mut model = ModelProto::decode(&model("chain_float.onnx")[..]).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let writer = graph.node.iter_mut().find(|node| node.output[0] == "logits").unwrap();
+    (writer.name, writer.output[0]) = ("same".into(), "same".into());
+    let node = |operator: &str, inputs: &[&str], output: &str| NodeProto {
+        op_type: operator.into(),
+        input: inputs.iter().map(|name| (*name).into()).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
+    };
+    let at = graph.node.iter().position(|node| node.output[0] == "same").unwrap() + 1;
+    graph.node.insert(at, node("Reshape", &["same", "sides"], "logits"));
+    graph.node.insert(at, node("Shape", &["same"], "sides"));
+    let found = quantized(&source(&model.encode_to_vec(), Some("logits")), &settings()).unwrap();
+    let names: Vec<&str> = found.report.float_nodes.iter().map(|node| &*node.name).collect();
+    assert!(!names.contains(&"sides"), "{names:?}");
 }
 
 #[test]

@@ -91,6 +91,7 @@ pub(super) fn check(framework: &Onnx, graph: &GraphProto) -> Result<()> {
     let constants = constants(graph);
     for node in &graph.node {
         check_operator(framework, node)?;
+        check_places(graph, node)?;
         for attribute in &node.attribute {
             check_attribute(node, attribute)?;
         }
@@ -112,6 +113,18 @@ fn check_operator(framework: &Onnx, node: &NodeProto) -> Result<()> {
         return Err(load_refusal(&format!("{name}: operator {operator} is not supported")));
     }
     Ok(())
+}
+
+/// Refuses pools that tell where their values were, for max-unpooling as SegNet and ENet do it.
+fn check_places(graph: &GraphProto, node: &NodeProto) -> Result<()> {
+    let places = node.output.get(1).filter(|_| node.op_type == "MaxPool");
+    let is_read = |name: &String| graph.node.iter().any(|reader| reader.input.contains(name));
+    if !places.is_some_and(|name| !name.is_empty() && is_read(name)) {
+        return Ok(());
+    }
+    let text = "the places that MaxPool gives are not supported; enlarge by Resize or ConvTranspose \
+                instead of max-unpooling";
+    Err(load_refusal(&format!("{}: {text}", title(node))))
 }
 
 /// What a node is called in an error: its name, else its first output.

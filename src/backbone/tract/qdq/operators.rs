@@ -98,6 +98,11 @@ pub(super) fn gives_no_floats(node: &NodeProto) -> bool {
     )
 }
 
+/// Whether a node reads none of its input's numbers.
+pub(super) fn reads_sides_only(node: &NodeProto) -> bool {
+    matches!(&*node.op_type, "Shape" | "Size")
+}
+
 /// The values of an f32 tensor.
 pub(super) fn floats_of(tensor: &TensorProto) -> Option<Vec<f32>> {
     if tensor.data_type != DataType::Float as i32 {

@@ -11,7 +11,7 @@ use super::super::guard::subgraphs;
 use super::super::load::load_refusal;
 use super::layer::{layer_of, name_of};
 use super::norms::{Readers, is_statistic};
-use super::operators::{Kind, floats_of, gives_no_floats, kind_of};
+use super::operators::{Kind, floats_of, gives_no_floats, kind_of, reads_sides_only};
 use super::share::share_grids;
 use super::{FloatNode, Layer, QuantizedTensor, Unit, Wanted};
 use crate::status::{Result, Status};
@@ -170,7 +170,7 @@ impl<'a> Analysis<'a> {
     fn kind(&mut self, at: usize, wanted: &Wanted<'_>) -> Result<(Kind, &'static str)> {
         let node = &self.graph.node[at];
         let activations = self.activations(at);
-        if activations.is_empty() {
+        if activations.is_empty() || reads_sides_only(node) {
             return Ok((Kind::Other, ""));
         }
         let is_meant = |name: &String| *name == node.name || node.output.contains(name);

@@ -292,6 +292,20 @@ fn known_masks_choose() {
         .check();
 }
 
+/// As attention masks do it, with the least float or with none.
+#[test]
+fn known_masks_choose_numbers_beyond_all_others() {
+    for low in [f32::MIN, f32::NEG_INFINITY] {
+        Model::reading(&[1, 2, 3, 4])
+            .mask("mask", &[3, 4], &[0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 1])
+            .floats("low", &[], &[low])
+            .node("Where", &["mask", "low", "x"], "a")
+            .node("Softmax", &["a"], "y")
+            .integer("axis", 3)
+            .check();
+    }
+}
+
 #[test]
 fn numbers_that_are_none_are_not_looked_for() {
     Model::reading(&[1, 2, 3, 4])

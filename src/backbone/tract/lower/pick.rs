@@ -190,21 +190,40 @@ impl Lowering<'_> {
         let mut parts = Vec::new();
         for (slot, chosen) in [(1, 1.0), (2, 0.0)] {
             let (x, shape) = (self.input(node, slot)?, self.input_shape(node, slot)?);
-            let is_zero = self.elements(&x).is_some_and(|data| data.iter().all(|&v| v == 0.0));
-            if is_zero {
+            let constant = self.elements(&x).unwrap_or(&[]);
+            let is_zero = |value: &f32| *value == 0.0;
+            if !constant.is_empty() && constant.iter().all(is_zero) {
                 continue; // It adds nothing.
             }
-            let factors = mask.iter().map(|&one| f32::from(one == chosen)).collect();
+            // A factor of 0 makes no number of an infinite one, which masks of a softmax are.
+            let single = constant.first().copied().filter(|_| constant.len() == 1);
+            ensure!(
+                single.is_some() || constant.iter().all(|value| value.is_finite()),
+                "it chooses among constants that are not finite"
+            );
+            let factor = |&one: &f32| if one == chosen { single.unwrap_or(1.0) } else { 0.0 };
+            let factors = mask.iter().map(factor).collect();
             let factors = self.graph.add_constant(&node.name, mask_shape.clone(), factors);
             let factors = Placed::new(factors, &order, &mask_shape);
+            if single.is_some() {
+                parts.push((factors, mask_shape.clone()));
+                continue;
+            }
             let (operands, shapes) = ([x, factors], [shape, mask_shape.clone()]);
-            parts.push(self.combined(&node.name, BinaryOp::Multiply, operands, shapes, &to)?);
+            let product = self.combined(&node.name, BinaryOp::Multiply, operands, shapes, &to)?;
+            parts.push((product, to.clone()));
         }
-        let mut parts = parts.into_iter();
-        let first = parts.next().context("it chooses between zeros")?;
-        let Some(second) = parts.next() else { return Ok(first) };
-        let shapes = [to.clone(), to.clone()];
-        self.combined(&node.name, BinaryOp::Add, [first, second], shapes, &to)
+        match <[_; 2]>::try_from(parts) {
+            Ok([(first, first_shape), (second, second_shape)]) => {
+                let (operands, shapes) = ([first, second], [first_shape, second_shape]);
+                self.combined(&node.name, BinaryOp::Add, operands, shapes, &to)
+            }
+            Err(parts) => {
+                let (part, shape) = parts.into_iter().next().context("it chooses between zeros")?;
+                ensure!(shape == to, "it chooses between constants");
+                Ok(part)
+            }
+        }
     }
 }
 

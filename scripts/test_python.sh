@@ -19,7 +19,7 @@ if [ -n "${ZSSEG_COMMAND:-}" ]; then
 fi
 cargo clippy --locked --quiet -p zsseg-python "${features[@]}" --target-dir target/python-build -- \
     -D warnings
-"$environment/bin/maturin" build --locked --quiet --release --out target/wheels \
+"$environment/bin/maturin" build --locked --quiet --out target/wheels \
     --manifest-path bindings/python/Cargo.toml --target-dir target/python-build "${features[@]}"
 wheel=$(ls target/wheels/zsseg-*.whl)
 "$environment/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps "$wheel"

@@ -105,9 +105,13 @@ unsafe fn create(
     // SAFETY: `need` bytes are writable; the handle's part is kept apart from the buffers'.
     let buffers =
         unsafe { core::slice::from_raw_parts_mut(arena.add(HANDLE_BYTES), need - HANDLE_BYTES) };
-    let segmenter = Segmenter::new(&bundle, limits, buffers)?;
     // SAFETY: aligned to 64; the handle's part is used by nothing else.
-    Ok(unsafe { Handle::place(segmenter, arena, (arena_span, bundle_span)) })
+    unsafe {
+        Handle::place(arena, (arena_span, bundle_span), |place| {
+            Segmenter::new_in(place, &bundle, limits, buffers)?;
+            Ok(())
+        })
+    }
 }
 
 /// Segments one frame. The planes of `output` are written on ZSSEG_OK only (but see

@@ -7,6 +7,7 @@ use crate::arena::ALIGN_BYTES;
 use crate::segmenter::Segmenter;
 use crate::status::{Error, Result, Status};
 use core::ffi::c_char;
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Where the [`Control`] lies in the arena: behind the handle, in a cache line of its own.
@@ -53,39 +54,40 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// Writes a live handle and its control to the start of an arena.
+    /// Writes a live handle and its control to the start of an arena, with the segmenter that `make`
+    /// writes to its place there. After an error there is no handle.
     ///
     /// # Safety
     /// `arena` starts at a multiple of [`ALIGN_BYTES`]; its first [`HANDLE_BYTES`] are writable
-    /// and used by nothing else for as long as the handle is open.
+    /// and used by nothing else for as long as the handle is open. `make` leaves a segmenter in its
+    /// argument when it succeeds.
     pub(super) unsafe fn place(
-        mut segmenter: Segmenter<'static>,
         arena: *mut u8,
         (arena_span, bundle): (Span, Span),
-    ) -> *mut zsseg_t {
+        make: impl FnOnce(&mut MaybeUninit<Segmenter<'static>>) -> Result<()>,
+    ) -> Result<*mut zsseg_t> {
         let handle = arena.cast::<zsseg_t>();
-        let place = control_of(handle);
-        // SAFETY: aligned, inside the arena, and from here on only shared.
-        let control: &'static Control = unsafe {
-            place.write(Control {
+        let (place, control) = (handle.cast::<Handle>(), control_of(handle));
+        // SAFETY: aligned, inside the arena, and nothing else's. Field after field: a copy of the
+        // whole would be a large part of a small processor's stack.
+        unsafe {
+            let segmenter = &raw mut (*place).segmenter;
+            make(&mut *segmenter.cast())?;
+            control.write(Control {
                 state: AtomicU32::new(LIVE),
                 cancel: AtomicBool::new(false),
                 threads: ProgramThreads::none(),
             });
-            &*place
-        };
-        segmenter.set_cancel_flag(Some(&control.cancel));
-        let value = Handle {
-            segmenter,
-            last_error: Text::EMPTY,
-            arena: arena_span,
-            bundle,
-            frame: None,
-            control,
-        };
-        // SAFETY: aligned and inside the arena; the control lies behind it.
-        unsafe { handle.cast::<Handle>().write(value) };
-        handle
+            // From here on only shared.
+            let control: &'static Control = &*control;
+            (*segmenter).set_cancel_flag(Some(&control.cancel));
+            (&raw mut (*place).last_error).write(Text::EMPTY);
+            (&raw mut (*place).arena).write(arena_span);
+            (&raw mut (*place).bundle).write(bundle);
+            (&raw mut (*place).frame).write(None);
+            (&raw mut (*place).control).write(control);
+        }
+        Ok(handle)
     }
 
     /// Where the program's threads are noted.

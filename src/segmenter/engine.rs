@@ -93,8 +93,8 @@ impl<'a> Engine<'a> {
         arena: &mut Arena<'a>,
         bundle: &Bundle<'a>,
         threads: u32,
-    ) -> Result<Option<PlanBackbone<'a>>> {
-        let Some(bytes) = bundle.plan() else { return Ok(None) };
+    ) -> Result<Engine<'a>> {
+        let Some(bytes) = bundle.plan() else { return Ok(Engine::External) };
         let plan = Plan::new(bytes)?;
         let manifest = bundle.manifest();
         if PlanBackbone::input_of(&plan)? != manifest.input {
@@ -112,40 +112,29 @@ impl<'a> Engine<'a> {
         {
             return Err(Status::ModelShape.about("outputs of the plan"));
         }
-        Ok(Some(engine))
+        Ok(Engine::Plan(engine))
     }
 
-    /// The engine of a bundle; `plan` is what [`Engine::carve`] gave.
+    /// Loads the engine of a network that is not compiled, which lives outside the arena.
     #[cfg(feature = "tract")]
-    pub(super) fn load(
-        bundle: &Bundle<'_>,
-        limits: &Limits,
-        plan: Option<PlanBackbone<'a>>,
-    ) -> Result<Engine<'a>> {
-        if let Some(engine) = plan {
-            return Ok(Engine::Plan(engine));
-        }
+    pub(super) fn load(&mut self, bundle: &Bundle<'_>, limits: &Limits) -> Result<()> {
+        let Engine::External = self else { return Ok(()) };
         let (BackboneKind::Onnx, Some(onnx)) = (bundle.backbone(), bundle.onnx()) else {
-            return Ok(Engine::External);
+            return Ok(());
         };
         let options = Options::of_bundle(bundle, limits.threads);
-        let engine = TractBackbone::load(onnx, &options)?;
-        Ok(Engine::Tract(std::boxed::Box::new(engine)))
+        *self = Engine::Tract(std::boxed::Box::new(TractBackbone::load(onnx, &options)?));
+        Ok(())
     }
 
-    /// The engine of a bundle; `plan` is what [`Engine::carve`] gave.
+    /// Refuses a network that is not compiled: no other engine is there.
     #[cfg(not(feature = "tract"))]
-    pub(super) fn load(
-        bundle: &Bundle<'_>,
-        _limits: &Limits,
-        plan: Option<PlanBackbone<'a>>,
-    ) -> Result<Engine<'a>> {
-        match (plan, bundle.manifest().backbone) {
-            (Some(engine), _) => Ok(Engine::Plan(engine)),
-            (None, BackboneKind::Onnx) => {
+    pub(super) fn load(&mut self, bundle: &Bundle<'_>, _limits: &Limits) -> Result<()> {
+        match (self, bundle.manifest().backbone) {
+            (Engine::External, BackboneKind::Onnx) => {
                 Err(Status::Unsupported.about("a network, without an engine"))
             }
-            (None, _) => Ok(Engine::External),
+            _ => Ok(()),
         }
     }
 }

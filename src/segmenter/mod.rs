@@ -10,7 +10,6 @@ pub use naming::{ClassCost, ClassSource, Meaning};
 pub use shapes::FusionSettings;
 
 use crate::arena::Arena;
-use crate::backbone::plan::PlanBackbone;
 use crate::bundle::Bundle;
 use crate::classes::ClassTable;
 use crate::head::{Decoder, Grid, Linear, Output, Smoothing};
@@ -23,6 +22,7 @@ use crate::spectral::Shape;
 use crate::status::{Result, Status};
 use crate::threads::ThreadPool;
 use crate::trace::{Clock, StageTimes};
+use core::mem::MaybeUninit;
 use core::sync::atomic::AtomicBool;
 use engine::Engine;
 use frame::Work;
@@ -52,61 +52,6 @@ pub struct Segmenter<'a> {
     times: StageTimes,
 }
 
-/// The buffers of a segmenter. One function serves to size them and to take them.
-struct Buffers<'a> {
-    preprocessor: Preprocessor<'a>,
-    decoder: Decoder<'a>,
-    table: ClassTable<'a>,
-    desk: Desk<'a>,
-    shapes: Option<Shapes<'a>>,
-    plan: Option<PlanBackbone<'a>>,
-}
-
-impl<'a> Buffers<'a> {
-    fn carve(arena: &mut Arena<'a>, bundle: &Bundle<'a>, limits: &Limits) -> Result<Buffers<'a>> {
-        limits.check()?;
-        let manifest = bundle.manifest();
-        let kernels = Kernels::detect();
-        let grid = Grid {
-            height: manifest.grid_height as usize,
-            width: manifest.grid_width as usize,
-            layout: manifest.output_layout,
-        };
-        let extra = limits.extra_classes as usize;
-        let table = ClassTable::carve(arena, bundle.head().classes, bundle.classes(), extra)?;
-        // A counting arena's table has no places that could be counted.
-        let classes = (bundle.head().classes as usize).saturating_add(extra);
-        let shapes = match limits.fusion {
-            true => {
-                let source = limits.affinity.unwrap_or(affinity_of(bundle));
-                let scores = Shape { height: grid.height, width: grid.width, channels: classes };
-                Some(Shapes::carve(arena, source, scores, kernels)?)
-            }
-            false => None,
-        };
-        Ok(Buffers {
-            preprocessor: Preprocessor::carve(
-                arena,
-                &manifest.input,
-                &manifest.preprocess,
-                limits,
-            )?,
-            decoder: Decoder::carve(
-                arena,
-                &manifest.head,
-                grid,
-                linear_of(bundle)?,
-                limits,
-                kernels,
-            )?,
-            desk: Desk::carve(arena, bundle, limits)?,
-            table,
-            shapes,
-            plan: Engine::carve(arena, bundle, limits.threads)?,
-        })
-    }
-}
-
 fn linear_of<'a>(bundle: &Bundle<'a>) -> Result<Option<Linear<'a>>> {
     if bundle.manifest().head.kind == HeadKind::Logits {
         return Ok(None);
@@ -119,6 +64,50 @@ fn linear_of<'a>(bundle: &Bundle<'a>) -> Result<Option<Linear<'a>>> {
 }
 
 impl<'a> Segmenter<'a> {
+    /// Takes the buffers, from a counting arena too; an engine with a heap is not loaded.
+    #[inline(always)] // Written once, to where the caller has it.
+    fn carve(arena: &mut Arena<'a>, bundle: &Bundle<'a>, limits: &Limits) -> Result<Segmenter<'a>> {
+        limits.check()?;
+        let manifest = bundle.manifest();
+        let kernels = Kernels::detect();
+        let grid = Grid {
+            height: manifest.grid_height as usize,
+            width: manifest.grid_width as usize,
+            layout: manifest.output_layout,
+        };
+        let extra = limits.extra_classes as usize;
+        let table = ClassTable::carve(arena, bundle.head().classes, bundle.classes(), extra)?;
+        // A counting arena's table has no places that could be counted.
+        let classes = (bundle.head().classes as usize).saturating_add(extra);
+        let scores = Shape { height: grid.height, width: grid.width, channels: classes };
+        let shapes = match limits.fusion {
+            true => {
+                let source = limits.affinity.unwrap_or(affinity_of(bundle));
+                Some(Shapes::carve(arena, source, scores, kernels)?)
+            }
+            false => None,
+        };
+        let preprocessor =
+            Preprocessor::carve(arena, &manifest.input, &manifest.preprocess, limits)?;
+        let linear = linear_of(bundle)?;
+        let decoder = Decoder::carve(arena, &manifest.head, grid, linear, limits, kernels)?;
+        Ok(Segmenter {
+            bundle: *bundle,
+            desk: Desk::carve(arena, bundle, limits)?,
+            engine: Engine::carve(arena, bundle, limits.threads)?,
+            preprocessor,
+            decoder,
+            table,
+            shapes,
+            decision: bundle.decision(),
+            work: Work::IDLE,
+            cancel: None,
+            arena_bytes: arena.used_bytes(),
+            clock: Clock::NONE,
+            times: StageTimes::default(),
+        })
+    }
+
     /// Exact size of the arena that [`Segmenter::new`] will need, in bytes. The very code that
     /// takes the buffers runs on a counting arena; the network is not loaded.
     ///
@@ -126,9 +115,7 @@ impl<'a> Segmenter<'a> {
     /// Those of [`Limits::check`]; [`Status::LimitExceeded`] if the size leaves `usize`;
     /// [`Status::Unsupported`] if the limits ask for a generator that the bundle has not.
     pub fn arena_bytes(bundle: &Bundle<'a>, limits: &Limits) -> Result<usize> {
-        let mut arena = Arena::counting();
-        Buffers::carve(&mut arena, bundle, limits)?;
-        Ok(arena.used_bytes())
+        Ok(Segmenter::carve(&mut Arena::counting(), bundle, limits)?.arena_bytes)
     }
 
     /// Verifies the bundle's checksums, takes the buffers from `arena` and loads the network.
@@ -143,26 +130,35 @@ impl<'a> Segmenter<'a> {
     pub fn new(bundle: &Bundle<'a>, limits: &Limits, arena: &'a mut [u8]) -> Result<Segmenter<'a>> {
         limits.check()?;
         bundle.verify()?;
-        let mut arena = Arena::over(arena)?;
-        let Buffers { preprocessor, decoder, table, desk, shapes, plan } =
-            Buffers::carve(&mut arena, bundle, limits)?;
-        let mut segmenter = Segmenter {
-            bundle: *bundle,
-            engine: Engine::load(bundle, limits, plan)?,
-            preprocessor,
-            decoder,
-            table,
-            desk,
-            shapes,
-            decision: bundle.decision(),
-            work: Work::IDLE,
-            cancel: None,
-            arena_bytes: arena.used_bytes(),
-            clock: Clock::NONE,
-            times: StageTimes::default(),
-        };
-        segmenter.arrange();
+        let mut segmenter = Segmenter::carve(&mut Arena::over(arena)?, bundle, limits)?;
+        segmenter.start(limits)?;
         Ok(segmenter)
+    }
+
+    /// As [`Segmenter::new`], but writes to where the segmenter will stay: moving 3 KB from place to
+    /// place takes several times as much of a small processor's stack. Nothing is dropped after an
+    /// error, and nothing needs to be.
+    ///
+    /// # Errors
+    /// Those of [`Segmenter::new`].
+    #[inline(never)]
+    pub fn new_in<'p>(
+        place: &'p mut MaybeUninit<Segmenter<'a>>,
+        bundle: &Bundle<'a>,
+        limits: &Limits,
+        arena: &'a mut [u8],
+    ) -> Result<&'p mut Segmenter<'a>> {
+        limits.check()?;
+        bundle.verify()?;
+        let segmenter = place.write(Segmenter::carve(&mut Arena::over(arena)?, bundle, limits)?);
+        segmenter.start(limits)?;
+        Ok(segmenter)
+    }
+
+    fn start(&mut self, limits: &Limits) -> Result<()> {
+        self.engine.load(&self.bundle, limits)?;
+        self.arrange();
+        Ok(())
     }
 
     /// The model.

@@ -164,24 +164,46 @@ impl fmt::Display for Status {
     }
 }
 
+/// Where in a plan an error was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The step at this position in the table of steps.
+    Step(u16),
+    /// The tensor at this position in the table of tensors.
+    Tensor(u16),
+}
+
+impl Place {
+    /// A step by its position; positions beyond the hard limit are told as the last number.
+    pub fn step(index: usize) -> Place {
+        Place::Step(u16::try_from(index).unwrap_or(u16::MAX))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Detail {
     None,
     Numbers {
-        found: u64,
-        wanted: u64,
+        found: usize,
+        wanted: usize,
     },
     #[cfg(feature = "std")]
     Text(std::boxed::Box<str>),
 }
 
 /// A status with its circumstances.
+///
+/// Kept small, since every call that may fail hands one on: seven words on 32-bit processors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     status: Status,
     what: &'static str,
-    place: Option<(&'static str, u32)>,
+    place: Option<Place>,
     detail: Detail,
+}
+
+fn narrow(number: u64) -> usize {
+    number.min(usize::MAX as u64) as usize
 }
 
 /// Result of this library's calls.
@@ -198,8 +220,10 @@ impl Error {
         self.what
     }
 
-    /// Adds the number found and the number wanted (a bound or the exact value).
+    /// Adds the number found and the number wanted (a bound or the exact value). What exceeds
+    /// `usize` is told as its largest value.
     pub fn numbers(self, found: u64, wanted: u64) -> Error {
+        let (found, wanted) = (narrow(found), narrow(wanted));
         Error { detail: Detail::Numbers { found, wanted }, ..self }
     }
 
@@ -209,14 +233,13 @@ impl Error {
         Error { detail: Detail::Text(text.into()), ..self }
     }
 
-    /// Where it was found: the place of this number in a list of such places ("step", 17). A place
-    /// that is already known stays.
-    pub fn at(self, list: &'static str, index: u32) -> Error {
-        Error { place: self.place.or(Some((list, index))), ..self }
+    /// Adds where it was found. A place that is already known stays.
+    pub fn at(self, place: Place) -> Error {
+        Error { place: self.place.or(Some(place)), ..self }
     }
 
     /// Where it was found, if that was told by [`Error::at`].
-    pub const fn place(&self) -> Option<(&'static str, u32)> {
+    pub const fn place(&self) -> Option<Place> {
         self.place
     }
 }
@@ -227,9 +250,12 @@ impl Error {
     pub fn describe(&self, put: &mut dyn FnMut(&str)) {
         put(self.status.text());
         put(": ");
-        if let Some((list, index)) = self.place {
+        if let Some(place) = self.place {
+            let (list, index) = match place {
+                Place::Step(index) => ("step ", index),
+                Place::Tensor(index) => ("tensor ", index),
+            };
             put(list);
-            put(" ");
             put_decimal(index.into(), put);
             put(": ");
         }
@@ -252,15 +278,16 @@ impl Error {
     }
 }
 
-fn put_decimal(number: u64, put: &mut dyn FnMut(&str)) {
+fn put_decimal(number: usize, put: &mut dyn FnMut(&str)) {
     const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    let mut started = false;
-    for power in (0..20).rev() {
-        let digit = number.checked_div(10u64.pow(power)).unwrap_or(0) % 10;
-        started |= digit != 0 || power == 0;
-        if started {
-            put(DIGITS.get(digit as usize).copied().unwrap_or_default());
-        }
+    let quotient = |power: usize| number.checked_div(power).unwrap_or(0);
+    let mut power: usize = 1;
+    while quotient(power) > 9 {
+        power = power.saturating_mul(10);
+    }
+    while power > 0 {
+        put(DIGITS.get(quotient(power) % 10).copied().unwrap_or_default());
+        power /= 10;
     }
 }
 
@@ -287,11 +314,16 @@ mod tests {
     }
 
     #[test]
+    fn errors_are_small() {
+        assert!(size_of::<Error>() <= 48);
+    }
+
+    #[test]
     fn display_names_status_subject_and_numbers() {
         let error = Status::ArenaTooSmall.about("arena").numbers(10, 20);
         assert_eq!(error.to_string(), "the arena is too small: arena (found 10, wanted 20)");
-        let placed = error.at("step", 17).at("plan", 1);
-        assert_eq!(placed.place(), Some(("step", 17)));
+        let placed = error.at(Place::Step(17)).at(Place::Tensor(1));
+        assert_eq!(placed.place(), Some(Place::Step(17)));
         assert_eq!(
             placed.to_string(),
             "the arena is too small: step 17: arena (found 10, wanted 20)"

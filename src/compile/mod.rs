@@ -23,7 +23,7 @@ mod transposed;
 mod weights;
 
 use crate::plan::{Plan, Target};
-use crate::status::{Error, Result, Status};
+use crate::status::{Error, Place, Result, Status};
 pub use emit::Compiled;
 use graph::Graph;
 use std::format;
@@ -73,8 +73,10 @@ pub fn compile(
 
 /// What the reader says of a step, with the name of the node that it was made of.
 fn refusal(error: &Error, names: &[String]) -> Error {
-    let step = error.place().filter(|(list, _)| *list == "step").map(|(_, index)| index as usize);
-    let name = step.and_then(|step| names.get(step)).map_or("", |name| name);
+    let name = match error.place() {
+        Some(Place::Step(step)) => names.get(usize::from(step)).map_or("", |name| name),
+        _ => "",
+    };
     let text = format!("\"{name}\" cannot be compiled: no step does this: {error}");
     Status::Unsupported.about("node of the network").text(text)
 }

@@ -10,7 +10,7 @@ use super::reader::Target;
 use super::step::{Constant, Step};
 use super::tensor::{Element, NO_TENSOR, Tensor, TensorIndex};
 use crate::limits::{MAX_PLAN_STEPS, MAX_PLAN_TENSORS};
-use crate::status::{Result, Status};
+use crate::status::{Place, Result, Status};
 use std::vec;
 use std::vec::Vec;
 use zerocopy::IntoBytes;
@@ -66,7 +66,7 @@ pub fn encode(parts: &Parts<'_>) -> Result<Vec<u8>> {
         bytes.extend_from_slice(tensor_record(tensor, moments)?.as_bytes());
     }
     for (index, step) in parts.steps.iter().enumerate() {
-        let record = step_record(step).map_err(|error| error.at("step", index as u32))?;
+        let record = step_record(step).map_err(|error| error.at(Place::step(index)))?;
         bytes.extend_from_slice(record.as_bytes());
     }
     bytes.resize(constants_offset, 0);

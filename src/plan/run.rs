@@ -5,7 +5,7 @@ use super::ops::{self, Site, Work};
 use super::parts;
 use super::reader::{Plan, Target};
 use crate::math::network::kernels::NetworkKernels;
-use crate::status::{Error, Result, Status};
+use crate::status::{Error, Place, Result, Status};
 use crate::threads::ThreadPool;
 use core::ops::Range;
 
@@ -199,7 +199,7 @@ impl<'a> Runner<'a> {
     }
 
     fn failed(&self) -> Error {
-        Status::ModelRun.about("a step of the plan").at("step", self.step as u32)
+        Status::ModelRun.about("a step of the plan").at(Place::step(self.step))
     }
 
     /// Makes the rows up to `end`; `true` if they were the last of all.

@@ -9,7 +9,7 @@ use zsseg::math::network::kernels::NetworkKernels;
 use zsseg::plan::{
     Activation, BinaryOp, MAX_CHAIN_STEPS, NO_TENSOR, Operation, Plan, Runner, TensorIndex, Window,
 };
-use zsseg::status::Status;
+use zsseg::status::{Place, Status};
 
 /// A layer that reads its input by rows, from a map of at least two rows to another.
 fn layer(builder: &mut Builder, noise: &mut Noise, input: TensorIndex) -> TensorIndex {
@@ -164,11 +164,11 @@ fn good() -> Builder {
     builder.finish(narrow)
 }
 
-fn expect(step: u32, status: Status, reason: &str, change: impl FnOnce(&mut Builder)) {
+fn expect(step: usize, status: Status, reason: &str, change: impl FnOnce(&mut Builder)) {
     let mut builder = good();
     change(&mut builder);
     let error = Plan::new(&builder.encode()).unwrap_err();
-    assert_eq!((error.status(), error.place()), (status, Some(("step", step))), "{error}");
+    assert_eq!((error.status(), error.place()), (status, Some(Place::step(step))), "{error}");
     assert!(error.what().contains(reason), "{error}, not {reason}");
 }
 

@@ -7,7 +7,7 @@ use zsseg::plan::layout::{HeaderRecord, StepRecord, TensorRecord};
 use zsseg::plan::{
     Activation, BinaryOp, Constant, NO_TENSOR, Operation, Plan, Tensor, Window, encode,
 };
-use zsseg::status::{Error, Status};
+use zsseg::status::{Error, Place, Status};
 
 /// Input 0; step 0: a convolution to 1 (working memory 2); step 1: a look-up to 3; step 2: a
 /// convolution to the slice 5 of 4, which adds nothing; step 3: one to the slice 6 of 4; step 4: adds
@@ -71,7 +71,7 @@ fn refused(change: impl FnOnce(&mut Good)) -> Error {
 fn expect(step: usize, status: Status, reason: &str, change: impl FnOnce(&mut Good)) {
     let error = refused(change);
     assert_eq!(error.status(), status, "{error}");
-    assert_eq!(error.place(), Some(("step", step as u32)), "{error}");
+    assert_eq!(error.place(), Some(Place::step(step)), "{error}");
     assert!(error.what().contains(reason), "{error}, not {reason}");
 }
 
@@ -253,7 +253,7 @@ fn tensors_in_the_same_bytes() {
         let error = opened(&builder.finish(again)).unwrap_err();
         assert_eq!(
             (error.place(), error.what()),
-            (Some(("step", 1)), "a step writes where it reads")
+            (Some(Place::Step(1)), "a step writes where it reads")
         );
     }
     // A step cannot read a slice and write another of the same tensor.
@@ -413,7 +413,7 @@ fn records_that_are_none() {
     let in_step = |step: usize, at: usize, value: u8| {
         let error =
             opened_bytes(|bytes| bytes[steps + step * size_of::<StepRecord>() + at] = value);
-        assert_eq!(error.place(), Some(("step", step as u32)), "{error}");
+        assert_eq!(error.place(), Some(Place::step(step)), "{error}");
         error.what()
     };
     assert_eq!(in_step(2, 0, 200), "kind of a step");
@@ -427,7 +427,7 @@ fn records_that_are_none() {
     let tensor = header + good().table * size_of::<TensorRecord>();
     let in_tensor = |at: usize, value: u8| {
         let error = opened_bytes(|bytes| bytes[tensor + at] = value);
-        assert_eq!(error.place(), Some(("step", TABLE as u32)), "{error}");
+        assert_eq!(error.place(), Some(Place::step(TABLE)), "{error}");
         error.what()
     };
     assert_eq!(in_tensor(28, 2), "element type of a tensor");

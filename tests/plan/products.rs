@@ -3,7 +3,7 @@
 use crate::reference::{Values, quantize};
 use crate::support::{Builder, check_exactly, check_nearly, f32_tensor, u8_tensor};
 use zsseg::plan::{MatrixStrides, Operation, Plan, Tensor, TensorIndex};
-use zsseg::status::Status;
+use zsseg::status::{Place, Status};
 
 /// A product of two slices of the input: per head, queries times keys, or weights times values.
 #[derive(Clone, Copy)]
@@ -164,7 +164,7 @@ fn refused(change: impl FnOnce(&mut Fields<'_>)) -> (Status, &'static str) {
     };
     change(&mut Fields { batch, rows, depth, left, right, output });
     let error = Plan::new(&builder.encode()).unwrap_err();
-    assert_eq!(error.place(), Some(("step", 0)));
+    assert_eq!(error.place(), Some(Place::Step(0)));
     (error.status(), error.what())
 }
 

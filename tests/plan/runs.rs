@@ -10,7 +10,7 @@ use crate::support::{
 use zsseg::plan::{
     BinaryOp, Lifetime, NO_TENSOR, Operation, Plan, Runner, Tensor, TensorIndex, Window,
 };
-use zsseg::status::Status;
+use zsseg::status::{Place, Status};
 use zsseg::threads::{Part, ThreadPool};
 
 #[test]
@@ -44,7 +44,7 @@ fn steps_in_place() {
     // Which has another shape.
     let bytes = builder.finish(product).encode();
     let error = Plan::new(&bytes).unwrap_err();
-    assert_eq!((error.place(), error.what()), (Some(("step", 4)), "shape of a tensor"));
+    assert_eq!((error.place(), error.what()), (Some(Place::Step(4)), "shape of a tensor"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::plan::layout::StepRecord;
 use crate::plan::reader::Plan;
 use crate::plan::step::{MAX_CHAIN_STEPS, Step};
 use crate::plan::tensor::{NO_TENSOR, Tensor, TensorIndex};
-use crate::status::{Error, Result, Status};
+use crate::status::{Error, Place, Result, Status};
 use core::ops::Range;
 
 /// Checks every chain, and that nothing else looks like a part of one. Steps and tensors exist.
@@ -16,7 +16,7 @@ pub fn check(plan: &Plan<'_>) -> Result<()> {
     while start < plan.step_count() {
         let chain = plan.chain(start);
         start = chain.end;
-        check_chain(plan, &chain).map_err(|error| error.at("step", chain.start as u32))?;
+        check_chain(plan, &chain).map_err(|error| error.at(Place::step(chain.start)))?;
     }
     Ok(())
 }
@@ -45,7 +45,7 @@ fn check_buffers(plan: &Plan<'_>) -> Result<()> {
         if !alone || !follows || tensor.buffered_rows > tensor.height {
             let error = invalid("a tensor of which only some rows are in memory");
             let place = writer.map_or(0, |(step, _)| step);
-            return Err(error.numbers(index.into(), tensor.height.into()).at("step", place as u32));
+            return Err(error.numbers(index.into(), tensor.height.into()).at(Place::step(place)));
         }
     }
     Ok(())

@@ -120,11 +120,11 @@ fn check_complete(plan: &Plan<'_>, index: TensorIndex, whole: &TensorRecord) -> 
     Ok(())
 }
 
-/// Bytes that the first pixel takes, from the start of the arena.
+/// Bytes that the first pixel takes, from the start of the arena, inside of which it lies.
 fn range_of(record: &TensorRecord) -> (u64, u64) {
     let start = record.offset_bytes.get();
     let bytes = record.decode().map_or(1, |tensor| tensor.element.bytes());
-    (start, start.saturating_add(u64::from(record.channels.get()).saturating_mul(bytes)))
+    (start, start.wrapping_add(u64::from(record.channels.get()).wrapping_mul(bytes)))
 }
 
 fn written_slices<'a>(

@@ -5,7 +5,7 @@ use super::lifetimes::{Role, role};
 use crate::plan::layout::TensorRecord;
 use crate::plan::reader::Plan;
 use crate::plan::tensor::{NO_TENSOR, TensorIndex};
-use crate::status::{Error, Result};
+use crate::status::{Error, Place, Result};
 
 /// Compares every tensor with every other.
 pub fn check(plan: &Plan<'_>) -> Result<()> {
@@ -84,5 +84,5 @@ fn bytes_of(record: &TensorRecord) -> Result<(u64, u64)> {
 /// The error of two tensors that meet at a moment: its place is the step of that moment.
 fn overlap(moment: u16, one: TensorIndex, other: TensorIndex) -> Error {
     let error = invalid("two tensors live in the same bytes").numbers(one.into(), other.into());
-    error.at("step", u32::from(moment).saturating_sub(1))
+    error.at(Place::Step(moment.saturating_sub(1)))
 }

@@ -14,7 +14,7 @@ mod tensors;
 use super::ops;
 use super::reader::Plan;
 use super::tensor::{NO_TENSOR, TensorIndex};
-use crate::status::{Error, Result, Status};
+use crate::status::{Error, Place, Result, Status};
 
 /// Checks a plan whose tables are in place.
 pub fn check(plan: &Plan<'_>) -> Result<()> {
@@ -24,7 +24,7 @@ pub fn check(plan: &Plan<'_>) -> Result<()> {
     check_arena(plan)?;
     check_ends(plan)?;
     for (index, record) in plan.steps.iter().enumerate() {
-        let in_step = |error: Error| error.at("step", index as u32);
+        let in_step = |error: Error| error.at(Place::step(index));
         let step = record.decode().map_err(in_step)?;
         steps::check(plan, &step, index).map_err(in_step)?;
     }
@@ -34,7 +34,7 @@ pub fn check(plan: &Plan<'_>) -> Result<()> {
     }
     memory::check(plan)?;
     for (index, record) in plan.steps.iter().enumerate() {
-        let in_step = |error: Error| error.at("step", index as u32);
+        let in_step = |error: Error| error.at(Place::step(index));
         let step = record.decode().map_err(in_step)?;
         steps::check_aliases(plan, &step).map_err(in_step)?;
         ops::check(plan, &step).map_err(in_step)?;
@@ -65,8 +65,8 @@ fn error_of_tensor(plan: &Plan<'_>, index: TensorIndex, error: Error) -> Error {
         inputs || step.output.get() == index || step.scratch.get() == index
     });
     match uses {
-        Some(step) => error.at("step", step as u32),
-        None => error.at("tensor", index.into()),
+        Some(step) => error.at(Place::step(step)),
+        None => error.at(Place::Tensor(index)),
     }
 }
 

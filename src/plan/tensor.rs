@@ -61,14 +61,14 @@ impl Tensor {
         [self.height, self.width, self.channels]
     }
 
-    /// Pixels. Sides are at most 2^20, as [`super::Plan`] has checked, so nothing overflows.
+    /// Pixels. Sides are at most 2^20, as [`super::Plan`] has checked, so nothing wraps here or below.
     pub const fn pixels(&self) -> u64 {
-        (self.height as u64).saturating_mul(self.width as u64)
+        (self.height as u64).wrapping_mul(self.width as u64)
     }
 
     /// Values.
     pub const fn values(&self) -> u64 {
-        self.pixels().saturating_mul(self.channels as u64)
+        self.pixels().wrapping_mul(self.channels as u64)
     }
 
     /// Whether only some rows at a time are in memory.
@@ -79,22 +79,20 @@ impl Tensor {
     /// Elements from the first to the last in memory, gaps between pixels included.
     pub const fn extent(&self) -> u64 {
         let rows = if self.is_buffered() { self.buffered_rows } else { self.height };
-        let pixels = (rows as u64).saturating_mul(self.width as u64).saturating_sub(1);
-        pixels.saturating_mul(self.pixel_stride as u64).saturating_add(self.channels as u64)
+        let pixels = (rows as u64).wrapping_mul(self.width as u64).saturating_sub(1);
+        pixels.wrapping_mul(self.pixel_stride as u64).wrapping_add(self.channels as u64)
     }
 
     /// Bytes from the first element to the last.
     pub const fn extent_bytes(&self) -> u64 {
-        self.extent().saturating_mul(self.element.bytes())
+        self.extent().wrapping_mul(self.element.bytes())
     }
 
     /// Bytes that a tensor without a parent occupies in the arena: its extent up to a multiple of
     /// 64, and the tail. No other tensor that lives at the same time may lie in them.
     pub const fn footprint_bytes(&self) -> u64 {
-        let extent = self.extent_bytes();
-        let rest = extent % ALIGN_BYTES as u64;
-        let padding = if rest == 0 { 0 } else { ALIGN_BYTES as u64 - rest };
-        extent.saturating_add(padding).saturating_add(TAIL_BYTES)
+        let mask = ALIGN_BYTES as u64 - 1;
+        (self.extent_bytes().wrapping_add(mask) & !mask).wrapping_add(TAIL_BYTES)
     }
 
     /// Whether pixels follow one another without gaps.

@@ -51,13 +51,24 @@ impl<'a> Arena<'a> {
     where
         T: FromBytes + IntoBytes + KnownLayout + Immutable,
     {
-        let want_bytes = product("arena buffer", &[len, size_of::<T>()])?;
+        let Some(bytes) = self.take_bytes(len, size_of::<T>())? else {
+            return Ok(<&mut [T]>::default());
+        };
+        <[T]>::mut_from_bytes_with_elems(bytes, len)
+            .map_err(|_| Status::ArenaAlignment.about("arena buffer"))
+    }
+
+    /// The bytes of [`Arena::take`], zeroed; none while counting. One function for all types, since
+    /// it is called in so many places.
+    #[inline(never)]
+    fn take_bytes(&mut self, len: usize, element_bytes: usize) -> Result<Option<&'a mut [u8]>> {
+        let want_bytes = product("arena buffer", &[len, element_bytes])?;
         let start = self.used_bytes.next_multiple_of(ALIGN_BYTES);
         let pad_bytes = start - self.used_bytes;
         let end = start.checked_add(want_bytes).ok_or(Status::LimitExceeded.about("arena"))?;
         let Backing::Bytes(slot) = &mut self.rest else {
             self.used_bytes = end;
-            return Ok(<&mut [T]>::default());
+            return Ok(None);
         };
         let have_bytes = slot.len();
         let too_small = || {
@@ -70,8 +81,7 @@ impl<'a> Arena<'a> {
         self.rest = Backing::Bytes(rest);
         self.used_bytes = end;
         taken.fill(0);
-        <[T]>::mut_from_bytes_with_elems(taken, len)
-            .map_err(|_| Status::ArenaAlignment.about("arena buffer"))
+        Ok(Some(taken))
     }
 
     /// Bytes taken so far, padding between buffers included.

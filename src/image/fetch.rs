@@ -98,11 +98,14 @@ pub(super) fn clamp_to_byte(value: f32) -> f32 {
 /// starts a chroma block. Columns beyond the frame are left as they are.
 pub(super) fn fetch_row(image: &Image<'_>, y: usize, first: usize, row: &mut [Pixel]) {
     let packed = |pixel_bytes: usize| image.row(0, y, first * pixel_bytes);
-    match image.format() {
-        PixelFormat::Rgb8 => widen(packed(3), row, |&[r, g, b]| [r, g, b, 0]),
-        PixelFormat::Bgr8 => widen(packed(3), row, |&[b, g, r]| [r, g, b, 0]),
-        PixelFormat::Rgba8 => widen(packed(4), row, |&[r, g, b, _]| [r, g, b, 0]),
-        PixelFormat::Bgra8 => widen(packed(4), row, |&[b, g, r, _]| [r, g, b, 0]),
+    let format = image.format();
+    let blue_first = matches!(format, PixelFormat::Bgr8 | PixelFormat::Bgra8);
+    let rgb = |a, g, c| if blue_first { [c, g, a, 0] } else { [a, g, c, 0] };
+    match format {
+        PixelFormat::Rgb8 | PixelFormat::Bgr8 => widen(packed(3), row, |&[a, g, c]| rgb(a, g, c)),
+        PixelFormat::Rgba8 | PixelFormat::Bgra8 => {
+            widen(packed(4), row, |&[a, g, c, _]| rgb(a, g, c));
+        }
         PixelFormat::Gray8 => widen(packed(1), row, |&[gray]| [gray, gray, gray, 0]),
         _ => fetch_ycbcr(image, y, first, row),
     }

@@ -9,6 +9,7 @@ use crate::limits::{Limits, product};
 use crate::spec::{Input, InputType, Preprocess};
 use crate::status::{Error, Result, Status};
 use crate::threads::{Crew, ThreadPool};
+use zerocopy::IntoBytes;
 
 /// The network's input, to be written: `3 * height * width` elements of the type that
 /// [`Input::element`] says.
@@ -45,11 +46,10 @@ pub(super) struct Kit<'a> {
     writer: Writer,
 }
 
-/// Rows of the network's input, of the type that it has.
+/// Rows of the network's input: floats, or the bytes of integers with and without sign.
 pub(super) enum TargetRows<'t> {
     F32(RowsMut<'t, f32>),
-    U8(RowsMut<'t, u8>),
-    I8(RowsMut<'t, i8>),
+    Bytes(RowsMut<'t, u8>),
 }
 
 impl<'t> TargetRows<'t> {
@@ -57,8 +57,7 @@ impl<'t> TargetRows<'t> {
     pub(super) fn split_off(&mut self, rows: usize) -> TargetRows<'t> {
         match self {
             TargetRows::F32(all) => TargetRows::F32(all.split_off(rows)),
-            TargetRows::U8(all) => TargetRows::U8(all.split_off(rows)),
-            TargetRows::I8(all) => TargetRows::I8(all.split_off(rows)),
+            TargetRows::Bytes(all) => TargetRows::Bytes(all.split_off(rows)),
         }
     }
 }
@@ -68,8 +67,8 @@ impl Kit<'_> {
     pub(super) fn rows<'t>(&self, target: &'t mut Target<'_>) -> TargetRows<'t> {
         match target {
             Target::F32(target) => TargetRows::F32(self.writer.rows(target)),
-            Target::U8(target) => TargetRows::U8(self.writer.rows(target)),
-            Target::I8(target) => TargetRows::I8(self.writer.rows(target)),
+            Target::U8(target) => TargetRows::Bytes(self.writer.rows(target)),
+            Target::I8(target) => TargetRows::Bytes(self.writer.rows(target.as_mut_bytes())),
         }
     }
 
@@ -92,8 +91,7 @@ impl Kit<'_> {
         let left = geometry.x.filled().start as usize;
         match target {
             TargetRows::F32(target) => self.writer.write_row(target, row, content, left),
-            TargetRows::U8(target) => self.writer.write_row(target, row, content, left),
-            TargetRows::I8(target) => self.writer.write_row(target, row, content, left),
+            TargetRows::Bytes(target) => self.writer.write_row(target, row, content, left),
         }
     }
 }

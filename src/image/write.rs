@@ -48,15 +48,10 @@ impl Element for f32 {
     }
 }
 
+/// The byte of an integer, with or without sign as the levels have it.
 impl Element for u8 {
     fn from_value(value: f32, levels: &Levels) -> u8 {
         levels.quantise(value) as u8
-    }
-}
-
-impl Element for i8 {
-    fn from_value(value: f32, levels: &Levels) -> i8 {
-        levels.quantise(value) as i8
     }
 }
 

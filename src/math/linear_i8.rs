@@ -46,7 +46,7 @@ pub trait Sums: Copy {
     /// Whether registers hold the sums of a whole tile for four classes.
     const WIDE: bool;
     /// A [`Quad`] made ready for products.
-    type Points: Copy;
+    type Points<'a>: Copy;
     /// Four weights of one class made ready for products.
     type Weights: Copy;
 
@@ -59,11 +59,11 @@ pub trait Sums: Copy {
         Self::splat(total.wrapping_mul(-ZERO_POINT))
     }
     /// Takes the points as they are stored, 128 included.
-    fn points(quad: &Quad) -> Self::Points;
+    fn points(quad: &Quad) -> Self::Points<'_>;
     /// Takes the weights of four channels.
     fn weights(quad: [i8; QUAD]) -> Self::Weights;
     /// Adds the four products of each cell, exactly; of its points less 128 where `start` is 0.
-    fn add_products(self, points: Self::Points, weights: Self::Weights) -> Self;
+    fn add_products(self, points: Self::Points<'_>, weights: Self::Weights) -> Self;
     /// Writes `sum as f32 * scale * cell scale + bias`.
     fn write(self, affine: Affine<'_>, cells: &mut [f32; STRIP]);
 }
@@ -127,7 +127,7 @@ impl Tile<'_> {
                 for (sums, total) in sums.iter_mut().zip(totals) {
                     *sums = [S::start(*total); AT_ONCE];
                 }
-                add_all_products(&mut sums, groups, from, weights);
+                let sums = add_all_products(sums, groups, from, weights);
                 for (class, sums) in (first..count).zip(&sums) {
                     let row = piece_mut(out, class, stride).unwrap_or_default();
                     self.write(classes, class, from, sums, row);
@@ -177,13 +177,13 @@ impl<'a> Groups<'a> {
 /// Adds the products of all channels for `AT_ONCE` strips.
 #[inline(always)]
 fn add_all_products<S: Sums, const AT_ONCE: usize>(
-    sums: &mut [[S; AT_ONCE]; BLOCK],
+    sums: [[S; AT_ONCE]; BLOCK],
     groups: Groups<'_>,
     from: usize,
     weights: [&[i8]; BLOCK],
-) {
+) -> [[S; AT_ONCE]; BLOCK] {
     let whole = weights.map(|weights| weights.as_chunks::<QUAD>().0);
-    add_products(sums, groups.from(0, from), whole);
+    let sums = add_products(sums, groups.from(0, from), whole);
     let done = whole.first().map_or(0, |quads| quads.len());
     let mut last = [[[0; QUAD]]; BLOCK];
     for (quad, weights) in last.as_flattened_mut().iter_mut().zip(weights) {
@@ -191,32 +191,31 @@ fn add_all_products<S: Sums, const AT_ONCE: usize>(
         quad.iter_mut().zip(rest).for_each(|(place, &weight)| *place = weight);
     }
     let [a, b, c, d] = &last;
-    add_products(sums, groups.from(done, from), [a, b, c, d]);
+    add_products(sums, groups.from(done, from), [a, b, c, d])
 }
 
-/// Adds the products of the groups of channels, as many as there are of both.
+/// Adds the products of the groups of channels, as many as there are of both. Sums are handed on by
+/// value: behind a reference they would be stored at every step.
 #[inline(always)]
 fn add_products<'a, S: Sums, const AT_ONCE: usize>(
-    sums: &mut [[S; AT_ONCE]; BLOCK],
+    mut sums: [[S; AT_ONCE]; BLOCK],
     groups: impl Iterator<Item = &'a [Quad]>,
     [first, second, third, fourth]: [&[[i8; QUAD]]; BLOCK],
-) {
-    // A copy: sums behind a reference are stored at every step.
-    let mut total = *sums;
+) -> [[S; AT_ONCE]; BLOCK] {
     let weights = first.iter().zip(second).zip(third.iter().zip(fourth));
     for (strips, ((&a, &b), (&c, &d))) in groups.zip(weights) {
         let mut points = [S::points(&[0; STRIP * QUAD]); AT_ONCE];
         for (points, quad) in points.iter_mut().zip(strips) {
             *points = S::points(quad);
         }
-        for (sums, weights) in total.iter_mut().zip([a, b, c, d]) {
+        for (sums, weights) in sums.iter_mut().zip([a, b, c, d]) {
             let weights = S::weights(weights);
             for (sum, points) in sums.iter_mut().zip(points) {
                 *sum = sum.add_products(points, weights);
             }
         }
     }
-    *sums = total;
+    sums
 }
 
 /// The portable implementation, and the reference that the others are tested against.
@@ -225,7 +224,7 @@ pub struct PortableSums([i32; STRIP]);
 
 impl Sums for PortableSums {
     const WIDE: bool = false;
-    type Points = Quad;
+    type Points<'a> = &'a Quad;
     type Weights = [i8; QUAD];
 
     #[inline(always)]
@@ -234,8 +233,8 @@ impl Sums for PortableSums {
     }
 
     #[inline(always)]
-    fn points(quad: &Quad) -> Quad {
-        *quad
+    fn points(quad: &Quad) -> &Quad {
+        quad
     }
 
     #[inline(always)]
@@ -244,7 +243,7 @@ impl Sums for PortableSums {
     }
 
     #[inline(always)]
-    fn add_products(self, points: Quad, weights: [i8; QUAD]) -> Self {
+    fn add_products(self, points: &Quad, weights: [i8; QUAD]) -> Self {
         let mut sums = self.0;
         for (sum, points) in sums.iter_mut().zip(points.as_chunks::<QUAD>().0) {
             for (&point, weight) in points.iter().zip(weights) {

@@ -78,7 +78,8 @@ pub fn quantize<L: Lanes>(
         };
         rest = others;
         let mut tile = Tile { features, channels, points, scales, strips };
-        if strips == TILE {
+        // Processors without wide vectors gain nothing from it.
+        if strips == TILE && L::COUNT >= 8 {
             tile.quantize::<L, TILE>(scratch, 0);
             continue;
         }

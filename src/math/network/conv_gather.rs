@@ -136,6 +136,8 @@ struct Run<'a> {
 /// written later or never read (rows have room for it).
 fn copy_run(rows: &mut [u8], row_stride: usize, place: usize, run: Run<'_>) {
     let done = match run.len {
+        // Without vector registers a copy of fixed length is no better.
+        _ if cfg!(target_arch = "arm") => 0,
         0..=16 => copy_fixed::<16>(rows, row_stride, place, run),
         17..=32 => copy_fixed::<32>(rows, row_stride, place, run),
         _ => 0,

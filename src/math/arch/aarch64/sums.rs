@@ -16,7 +16,7 @@ pub struct DotSums([int32x4_t; 4]);
 impl Sums for DotSums {
     const WIDE: bool = false;
     /// Less 128, as the instruction takes signed bytes.
-    type Points = [int8x16_t; 4];
+    type Points<'a> = [int8x16_t; 4];
     type Weights = int8x16_t;
 
     #[inline(always)]
@@ -72,7 +72,7 @@ pub struct WideSums([int32x4_t; 4]);
 impl Sums for WideSums {
     const WIDE: bool = false;
     /// Channel by channel, cells 0 to 7 and 8 to 15.
-    type Points = [[int16x8_t; 2]; 4];
+    type Points<'a> = [[int16x8_t; 2]; 4];
     type Weights = int16x4_t;
 
     #[inline(always)]

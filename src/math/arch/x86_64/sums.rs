@@ -18,7 +18,7 @@ type Pairs = [__m256i; 2];
 // whole arrays of the vectors' size.
 impl Sums for Avx2Sums {
     const WIDE: bool = false;
-    type Points = [Pairs; 2];
+    type Points<'a> = [Pairs; 2];
     type Weights = Pairs;
 
     #[inline(always)]
@@ -82,7 +82,7 @@ pub struct VnniSums(__m512i);
 // SAFETY (every block below): as for `Avx2Sums`, with AVX-512F, AVX-512 VNNI and `linear_i8_vnni`.
 impl Sums for VnniSums {
     const WIDE: bool = true;
-    type Points = __m512i;
+    type Points<'a> = __m512i;
     type Weights = __m512i;
 
     #[inline(always)]

@@ -62,18 +62,7 @@ pub enum OperandU8<'a> {
     Value(u8),
 }
 
-/// `output = a + b` on rows `rows`: the portable reference.
-pub fn add_u8(
-    a: &View<'_, u8>,
-    b: &OperandU8<'_>,
-    sum: &AddU8,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    zip_maps(a, b, output, rows, |a, b| sum.apply(a, b));
-}
-
-/// `a = a + b` on rows `rows`.
+/// `a = a + b` on rows `rows`: the portable reference.
 pub fn add_in_place_u8(
     a: &mut ViewMut<'_, u8>,
     b: &OperandU8<'_>,
@@ -83,18 +72,7 @@ pub fn add_in_place_u8(
     zip_in_place(a, b, rows, |a, b| sum.apply(a, b));
 }
 
-/// `output = a * b` on rows `rows`: the portable reference.
-pub fn mul_u8(
-    a: &View<'_, u8>,
-    b: &OperandU8<'_>,
-    product: &MulU8,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    zip_maps(a, b, output, rows, |a, b| product.apply(a, b));
-}
-
-/// `a = a * b` on rows `rows`.
+/// `a = a * b` on rows `rows`: the portable reference.
 pub fn mul_in_place_u8(
     a: &mut ViewMut<'_, u8>,
     b: &OperandU8<'_>,
@@ -104,45 +82,13 @@ pub fn mul_in_place_u8(
     zip_in_place(a, b, rows, |a, b| product.apply(a, b));
 }
 
-/// The pieces into which an operation on `channels` channels of `strides` and `b` falls. Pieces are
-/// pixels where `b` differs by channel or by pixel.
-fn pieces(width: usize, channels: usize, strides: [usize; 2], b: &OperandU8<'_>) -> [usize; 3] {
+/// The strides by which [`Spans`] cuts a map and `b`: to pixels where `b` differs by channel or by
+/// pixel.
+pub(crate) fn strides(map: &ViewMut<'_, u8>, b: &OperandU8<'_>) -> [usize; 2] {
     match b {
-        OperandU8::Map(b) => [strides[0], strides[1], b.pixel_stride],
-        OperandU8::Value(_) => [strides[0], strides[1], channels],
-        OperandU8::Pixel(_) | OperandU8::Plane(_) => [usize::MAX, width, channels],
-    }
-}
-
-#[inline(always)]
-fn zip_maps(
-    a: &View<'_, u8>,
-    b: &OperandU8<'_>,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-    operation: impl Fn(u8, u8) -> u8,
-) {
-    let strides = [a.pixel_stride, output.pixel_stride];
-    let strides = pieces(output.width, output.channels, strides, b);
-    let spans = Spans::new(output.width, output.channels, &strides, rows);
-    for index in 0..spans.count {
-        let from = spans.get(a.data, a.pixel_stride, index);
-        let to = spans.get_mut(output.data, output.pixel_stride, index);
-        let Some((from, to)) = from.zip(to) else { return };
-        let with = |b: u8, to: &mut [u8]| {
-            for (to, a) in to.iter_mut().zip(from) {
-                *to = operation(*a, b);
-            }
-        };
-        match operand(b, &spans, index) {
-            Some(Piece::One(b)) => with(b, to),
-            Some(Piece::Each(b)) => {
-                for ((to, a), b) in to.iter_mut().zip(from).zip(b) {
-                    *to = operation(*a, *b);
-                }
-            }
-            None => return,
-        }
+        OperandU8::Map(b) => [map.pixel_stride, b.pixel_stride],
+        OperandU8::Value(_) => [map.pixel_stride; 2],
+        OperandU8::Pixel(_) | OperandU8::Plane(_) => [usize::MAX; 2],
     }
 }
 
@@ -153,8 +99,7 @@ fn zip_in_place(
     rows: Range<usize>,
     operation: impl Fn(u8, u8) -> u8,
 ) {
-    let strides = pieces(a.width, a.channels, [a.pixel_stride; 2], b);
-    let spans = Spans::new(a.width, a.channels, &strides, rows);
+    let spans = Spans::new(a.width, a.channels, &strides(a, b), rows);
     for index in 0..spans.count {
         let Some(values) = spans.get_mut(a.data, a.pixel_stride, index) else { return };
         match operand(b, &spans, index) {

@@ -1,9 +1,6 @@
 //! The kernels of integer layers, but convolutions and products, for a processor.
 
-use super::copy_u8::copy_u8;
-use super::elementwise_u8::{
-    AddU8, MulU8, OperandU8, add_in_place_u8, add_u8, mul_in_place_u8, mul_u8,
-};
+use super::elementwise_u8::{AddU8, MulU8, OperandU8, add_in_place_u8, mul_in_place_u8};
 use super::pool_u8::{Counted, MeanU8, avg_pool_u8, global_avg_pool_u8, max_pool_u8};
 use super::quantization::Quantization;
 use super::quantize_u8::{dequantize_u8, quantize_u8};
@@ -32,18 +29,12 @@ pub type ResizeF32Fn = fn(In<'_, '_>, Axes<'_>, Quantization, OutF32<'_, '_>, Ro
 /// A set of kernels compiled for the same instruction set. All sets give the same bits.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelsU8 {
-    /// See [`copy_u8`].
-    pub copy: fn(In<'_, '_>, Out<'_, '_>, Rows),
     /// See [`table_u8`].
     pub table: fn(In<'_, '_>, &Table, Out<'_, '_>, Rows),
     /// See [`table_in_place_u8`].
     pub table_in_place: fn(Out<'_, '_>, &Table, Rows),
-    /// See [`add_u8`].
-    pub add: fn(In<'_, '_>, &OperandU8<'_>, &AddU8, Out<'_, '_>, Rows),
     /// See [`add_in_place_u8`].
     pub add_in_place: fn(Out<'_, '_>, &OperandU8<'_>, &AddU8, Rows),
-    /// See [`mul_u8`].
-    pub mul: fn(In<'_, '_>, &OperandU8<'_>, &MulU8, Out<'_, '_>, Rows),
     /// See [`mul_in_place_u8`].
     pub mul_in_place: fn(Out<'_, '_>, &OperandU8<'_>, &MulU8, Rows),
     /// See [`max_pool_u8`].
@@ -69,12 +60,9 @@ pub struct KernelsU8 {
 
 /// The portable set.
 pub static PORTABLE: KernelsU8 = KernelsU8 {
-    copy: copy_u8,
     table: table_u8,
     table_in_place: table_in_place_u8,
-    add: add_u8,
     add_in_place: add_in_place_u8,
-    mul: mul_u8,
     mul_in_place: mul_in_place_u8,
     max_pool: max_pool_u8,
     avg_pool: avg_pool_u8,

@@ -7,7 +7,6 @@ pub mod conv_f32;
 mod conv_gather;
 pub mod conv_shape;
 pub mod conv_u8;
-pub mod copy_u8;
 pub mod depthwise_f32;
 pub mod depthwise_u8;
 pub mod elementwise_f32;

@@ -1,6 +1,7 @@
 //! Pixels of maps as slices.
 
 use super::view::{View, ViewMut};
+use crate::math::pieces::copy;
 use core::ops::Range;
 
 /// Channels of pixel number `pixel`, counted row by row; `None` outside the data.
@@ -56,18 +57,23 @@ impl Spans {
     }
 }
 
-/// Pieces of `len` elements; the last may have fewer.
-#[inline(always)]
-pub fn cuts<T>(slice: &[T], len: usize) -> impl Iterator<Item = &[T]> {
-    let mut rest = slice;
-    core::iter::from_fn(move || {
-        let (piece, others) = rest.split_at_checked(rest.len().min(len.max(1)))?;
-        rest = others;
-        (!piece.is_empty()).then_some(piece)
-    })
+/// `output = input` on rows `rows` of the output, pixel by pixel in their order; both have the same
+/// channels. `None` where one is too short.
+pub fn copy_rows<T: Copy>(
+    input: &View<'_, T>,
+    output: &mut ViewMut<'_, T>,
+    rows: Range<usize>,
+) -> Option<()> {
+    let strides = [input.pixel_stride, output.pixel_stride];
+    let spans = Spans::new(output.width, output.channels, &strides, rows);
+    for index in 0..spans.count {
+        let from = spans.get(input.data, input.pixel_stride, index)?;
+        copy(spans.get_mut(output.data, output.pixel_stride, index)?, from);
+    }
+    Some(())
 }
 
-/// As [`cuts`], to be written.
+/// Pieces of `len` elements, to be written; the last may have fewer.
 #[inline(always)]
 pub fn cuts_mut<T>(slice: &mut [T], len: usize) -> impl Iterator<Item = &mut [T]> {
     let mut rest = slice;
@@ -109,4 +115,28 @@ pub fn holds<T>(data: &[T], [height, width, channels, stride]: [usize; 4], more:
     let end = last.checked_mul(stride).and_then(|start| start.checked_add(channels));
     channels <= stride
         && end.and_then(|end| end.checked_add(more)).is_some_and(|end| end <= data.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math::network::testing::{Map, Random};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn copies_leave_gaps_and_other_rows_as_they_are(
+            [h, w, c] in [1usize..5, 1usize..6, 1usize..80],
+            gaps in [0usize..3, 0usize..3],
+            seed: u64,
+        ) {
+            let mut random = Random(seed);
+            let input = Map::new([h, w, c, c + gaps[0]], || random.byte());
+            let mut output = Map::new([h, w, c, c + gaps[1]], || 7);
+            let mut expected = output.clone();
+            copy_rows(&input.view(), &mut output.view_mut(), 0..h - 1).unwrap();
+            expected.fill(0..h - 1, |at| input.at(at));
+            prop_assert_eq!(output.data, expected.data);
+        }
+    }
 }

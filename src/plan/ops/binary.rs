@@ -9,10 +9,12 @@ use crate::math::network::elementwise_f32::{
 };
 use crate::math::network::elementwise_u8::{AddU8, MulU8, OperandU8};
 use crate::math::network::kernels_f32;
+use crate::math::network::spans::copy_rows;
 use crate::math::network::view::{View, ViewMut};
 use crate::plan::step::{Activation, BinaryOp, Operation};
 use crate::plan::tensor::{Element, Tensor};
 use crate::status::Result;
+use core::ops::Range;
 
 /// How the second operand is repeated over the first.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -110,19 +112,21 @@ fn run_u8(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
     let input = if site.is_in_place() { None } else { Some(work.input::<u8>(site, 0)?) };
     let map = &mut work.output::<u8>(site)?;
     let (kernels, rows) = (work.kernels.bytes, work.rows);
-    if op == BinaryOp::Multiply {
-        let ratio = first.scale * second.scale / output.scale;
-        let product = MulU8 { zero_points, ratio, range };
-        match input {
-            Some(input) => (kernels.mul)(&input, &operand, &product, map, rows),
-            None => (kernels.mul_in_place)(map, &operand, &product, rows),
-        }
-        return Some(());
-    }
+    let ratio = first.scale * second.scale / output.scale;
+    let product = MulU8 { zero_points, ratio, range };
     let sum = AddU8 { zero_points, ratios: ratios(op, swapped, [first, second], output), range };
-    match input {
-        Some(input) => (kernels.add)(&input, &operand, &sum, map, rows),
-        None => (kernels.add_in_place)(map, &operand, &sum, rows),
+    let combine = |map: &mut ViewMut<'_, u8>, rows: Range<usize>| match op {
+        BinaryOp::Multiply => (kernels.mul_in_place)(map, &operand, &product, rows),
+        _ => (kernels.add_in_place)(map, &operand, &sum, rows),
+    };
+    let Some(input) = input else {
+        combine(map, rows);
+        return Some(());
+    };
+    // Row by row, which is then still in the cache.
+    for row in rows {
+        copy_rows(&input, map, row..row + 1)?;
+        combine(map, row..row + 1);
     }
     Some(())
 }

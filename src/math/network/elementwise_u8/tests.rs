@@ -10,8 +10,6 @@ pub(crate) struct Case {
     b: Map<u8>,
     /// Which operand `b` is.
     kind: u8,
-    /// Height, width, channels, pixel stride.
-    pub(crate) output: [usize; 4],
     pub(crate) sum: AddU8,
     pub(crate) product: MulU8,
 }
@@ -19,12 +17,12 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn new(
         [height, width, channels]: [usize; 3],
-        gaps: [usize; 3],
+        gaps: [usize; 2],
         kind: u8,
         seed: u64,
     ) -> Case {
         let mut random = Random(seed);
-        let [gap_a, gap_b, gap_out] = gaps;
+        let [gap_a, gap_b] = gaps;
         let a = Map::new([height, width, channels, channels + gap_a], || random.byte());
         let b = match kind {
             0 => Map::new([height, width, channels, channels + gap_b], || random.byte()),
@@ -48,7 +46,7 @@ impl Case {
         let ratio =
             if random.next().is_multiple_of(3) { 0.5 } else { random.float(-0.05, 0.05) } * huge;
         let product = MulU8 { zero_points, ratio, range };
-        Case { a, b, kind, output: [height, width, channels, channels + gap_out], sum, product }
+        Case { a, b, kind, sum, product }
     }
 
     pub(crate) fn b(&self) -> OperandU8<'_> {
@@ -102,25 +100,16 @@ pub(crate) fn cases() -> impl Strategy<Value = (Case, Range<usize>)> {
     let gap = || prop_oneof![Just(0usize), 1usize..5];
     let channels = prop_oneof![1usize..9, 1usize..150];
     let shape = (1usize..6, 1usize..9, channels);
-    (shape, [gap(), gap(), gap()], 0u8..4, any::<u64>()).prop_map(
-        |((h, w, c), gaps, kind, seed)| {
-            let rows = if h > 2 && seed % 2 == 0 { 1..h - 1 } else { 0..h };
-            (Case::new([h, w, c], gaps, kind, seed), rows)
-        },
-    )
+    (shape, [gap(), gap()], 0u8..4, any::<u64>()).prop_map(|((h, w, c), gaps, kind, seed)| {
+        let rows = if h > 2 && seed % 2 == 0 { 1..h - 1 } else { 0..h };
+        (Case::new([h, w, c], gaps, kind, seed), rows)
+    })
 }
 
 proptest! {
     #[test]
     fn equals_the_definition((case, rows) in cases()) {
-        let (a, b) = (case.a.view(), case.b());
-        let empty = Map::new(case.output, || 7);
-        let mut output = empty.clone();
-        add_u8(&a, &b, &case.sum, &mut output.view_mut(), rows.clone());
-        prop_assert_eq!(output.data, case.expected_sum(empty.clone(), rows.clone()));
-        let mut output = empty.clone();
-        mul_u8(&a, &b, &case.product, &mut output.view_mut(), rows.clone());
-        prop_assert_eq!(output.data, case.expected_product(empty, rows.clone()));
+        let b = case.b();
         let mut output = case.a.clone();
         add_in_place_u8(&mut output.view_mut(), &b, &case.sum, rows.clone());
         prop_assert_eq!(output.data, case.expected_sum(case.a.clone(), rows.clone()));

@@ -17,15 +17,8 @@ fn any_set() -> impl Strategy<Value = &'static KernelsU8> {
 proptest! {
     #[test]
     fn elementwise_equals_the_definition(kernels in any_set(), (case, rows) in elementwise_u8::tests::cases()) {
-        let (a, b) = (case.a.view(), case.b());
-        let empty = Map::new(case.output, || 7);
+        let b = case.b();
         let (sum, product) = (&case.sum, &case.product);
-        let mut output = empty.clone();
-        (kernels.add)(&a, &b, sum, &mut output.view_mut(), rows.clone());
-        prop_assert_eq!(output.data, case.expected_sum(empty.clone(), rows.clone()));
-        let mut output = empty.clone();
-        (kernels.mul)(&a, &b, product, &mut output.view_mut(), rows.clone());
-        prop_assert_eq!(output.data, case.expected_product(empty, rows.clone()));
         let mut output = case.a.clone();
         (kernels.add_in_place)(&mut output.view_mut(), &b, sum, rows.clone());
         prop_assert_eq!(output.data, case.expected_sum(case.a.clone(), rows.clone()));
@@ -35,7 +28,7 @@ proptest! {
     }
 
     #[test]
-    fn tables_and_copies_equal_the_definition(
+    fn tables_equal_the_definition(
         kernels in any_set(),
         [height, width, channels] in [1usize..5, 1usize..12, 1usize..150],
         gaps in [0usize..2, 0usize..2],
@@ -45,13 +38,10 @@ proptest! {
         let mut input = Map::new([height, width, channels, channels + gaps[0]], || random.byte());
         let table: [u8; 256] = core::array::from_fn(|_| random.byte());
         let empty = Map::new([height, width, channels, channels + gaps[1]], || 7);
-        let [mut copied, mut mapped] = [empty.clone(), empty.clone()];
-        (kernels.copy)(&input.view(), &mut copied.view_mut(), 0..height);
+        let mut mapped = empty.clone();
         (kernels.table)(&input.view(), &table, &mut mapped.view_mut(), 0..height);
-        let [mut same, mut looked_up] = [empty.clone(), empty];
-        same.fill(0..height, |at| input.at(at));
+        let mut looked_up = empty;
         looked_up.fill(0..height, |at| table[usize::from(input.at(at))]);
-        prop_assert_eq!(copied.data, same.data);
         prop_assert_eq!(mapped.data, looked_up.data);
         let mut expected = input.clone();
         expected.fill(0..height, |at| table[usize::from(input.at(at))]);

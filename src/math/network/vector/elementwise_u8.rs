@@ -1,7 +1,7 @@
 //! Tables, sums, products and copies.
 
 use super::{ByteLanes, FloatLanes, SPREAD, cut, cut_mut};
-use crate::math::network::elementwise_u8::{AddU8, MulU8, OperandU8};
+use crate::math::network::elementwise_u8::{AddU8, MulU8, OperandU8, strides};
 use crate::math::network::spans::{self, Spans};
 use crate::math::network::table_u8::Table;
 use crate::math::network::view::{View, ViewMut};
@@ -16,15 +16,6 @@ trait Unary<V> {
 /// A function of two vectors.
 trait Binary<V> {
     fn apply(&self, a: V, b: V) -> V;
-}
-
-struct Same;
-
-impl<V> Unary<V> for Same {
-    #[inline(always)]
-    fn apply(&self, value: V) -> V {
-        value
-    }
 }
 
 struct LookUp<V: ByteLanes>(V::Table);
@@ -107,16 +98,6 @@ impl<V: ByteLanes> Binary<V> for Mul<V> {
     }
 }
 
-/// As the portable `copy_u8`.
-#[inline(always)]
-pub fn copy_u8<V: ByteLanes>(
-    input: &View<'_, u8>,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    map_view::<V>(input, &Same, output, rows);
-}
-
 /// As the portable `table_u8`.
 #[inline(always)]
 pub fn table_u8<V: ByteLanes>(
@@ -143,18 +124,6 @@ pub fn table_in_place_u8<V: ByteLanes>(
     }
 }
 
-/// As the portable `add_u8`.
-#[inline(always)]
-pub fn add_u8<V: ByteLanes>(
-    a: &View<'_, u8>,
-    b: &OperandU8<'_>,
-    sum: &AddU8,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    zip_views(Some(a), b, &Add::<V>::new(sum), output, rows);
-}
-
 /// As the portable `add_in_place_u8`.
 #[inline(always)]
 pub fn add_in_place_u8<V: ByteLanes>(
@@ -163,19 +132,7 @@ pub fn add_in_place_u8<V: ByteLanes>(
     sum: &AddU8,
     rows: Range<usize>,
 ) {
-    zip_views(None, b, &Add::<V>::new(sum), a, rows);
-}
-
-/// As the portable `mul_u8`.
-#[inline(always)]
-pub fn mul_u8<V: ByteLanes>(
-    a: &View<'_, u8>,
-    b: &OperandU8<'_>,
-    product: &MulU8,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    zip_views(Some(a), b, &Mul::<V>::new(product), output, rows);
+    zip_views(a, b, &Add::<V>::new(sum), rows);
 }
 
 /// As the portable `mul_in_place_u8`.
@@ -186,7 +143,7 @@ pub fn mul_in_place_u8<V: ByteLanes>(
     product: &MulU8,
     rows: Range<usize>,
 ) {
-    zip_views(None, b, &Mul::<V>::new(product), a, rows);
+    zip_views(a, b, &Mul::<V>::new(product), rows);
 }
 
 #[inline(always)]
@@ -232,23 +189,6 @@ fn map_in_place<V: ByteLanes>(values: &mut [u8], function: &impl Unary<V>) {
 }
 
 #[inline(always)]
-fn zip_slices<V: ByteLanes>(a: &[u8], b: &[u8], to: &mut [u8], function: &impl Binary<V>) {
-    let len = a.len().min(b.len()).min(to.len());
-    let (Some(a), Some(b), Some(to)) = (a.get(..len), b.get(..len), to.get_mut(..len)) else {
-        return;
-    };
-    let ((a, a_rest), (b, b_rest)) = (cut(a, V::COUNT), cut(b, V::COUNT));
-    let (to, to_rest) = cut_mut(to, V::COUNT);
-    let operands = pieces(a, V::COUNT).zip(pieces(b, V::COUNT));
-    for ((a, b), to) in operands.zip(pieces_mut(to, V::COUNT)) {
-        function.apply(V::load(a), V::load(b)).store(to);
-    }
-    if !a_rest.is_empty() {
-        function.apply(V::load_part(a_rest), V::load_part(b_rest)).store_part(to_rest);
-    }
-}
-
-#[inline(always)]
 fn zip_in_place<V: ByteLanes>(a: &mut [u8], b: &[u8], function: &impl Binary<V>) {
     let len = a.len().min(b.len());
     let (Some(a), Some(b)) = (a.get_mut(..len), b.get(..len)) else { return };
@@ -261,34 +201,25 @@ fn zip_in_place<V: ByteLanes>(a: &mut [u8], b: &[u8], function: &impl Binary<V>)
     }
 }
 
-/// `output = function(a, b)`, in place where there is no `a`.
+/// `map = function(map, b)`.
 #[inline(always)]
 fn zip_views<V: ByteLanes>(
-    a: Option<&View<'_, u8>>,
+    map: &mut ViewMut<'_, u8>,
     b: &OperandU8<'_>,
     function: &impl Binary<V>,
-    output: &mut ViewMut<'_, u8>,
     rows: Range<usize>,
 ) {
     let mut repeated = [0; REPEATED];
-    let a_stride = a.map_or(output.pixel_stride, |a| a.pixel_stride);
-    let strides = [a_stride, output.pixel_stride];
-    let (width, channels) = (output.width, output.channels);
+    let channels = map.channels;
     if let OperandU8::Pixel(pixel) = b
-        && strides == [channels; 2]
+        && map.pixel_stride == channels
         && let Some(repeated) = repeat(pixel, channels, &mut repeated)
     {
-        return zip_dense(a, repeated, function, output, rows);
+        return zip_dense(map, repeated, function, rows);
     }
-    let strides = match b {
-        OperandU8::Map(b) => [strides[0], strides[1], b.pixel_stride],
-        OperandU8::Value(_) => [strides[0], strides[1], channels],
-        OperandU8::Pixel(_) | OperandU8::Plane(_) => [usize::MAX; 3],
-    };
-    let spans = Spans::new(width, channels, &strides, rows);
+    let spans = Spans::new(map.width, channels, &strides(map, b), rows);
     for index in 0..spans.count {
-        let Some(to) = spans.get_mut(output.data, output.pixel_stride, index) else { return };
-        let from = a.map(|a| spans.get(a.data, a.pixel_stride, index).unwrap_or_default());
+        let Some(values) = spans.get_mut(map.data, map.pixel_stride, index) else { return };
         let each = match b {
             OperandU8::Map(b) => spans.get(b.data, b.pixel_stride, index),
             OperandU8::Pixel(b) => b.get(..channels),
@@ -297,18 +228,11 @@ fn zip_views<V: ByteLanes>(
         };
         let Some(each) = each else { return };
         if let OperandU8::Map(_) | OperandU8::Pixel(_) = b {
-            match from {
-                Some(from) => zip_slices(from, each, to, function),
-                None => zip_in_place(to, each, function),
-            }
+            zip_in_place(values, each, function);
             continue;
         }
         let Some(one) = each.first() else { return };
-        let function = With(function, V::splat(*one));
-        match from {
-            Some(from) => map_slice(from, to, &function),
-            None => map_in_place(to, &function),
-        }
+        map_in_place(values, &With(function, V::splat(*one)));
     }
 }
 
@@ -327,26 +251,17 @@ fn repeat<'a>(pixel: &[u8], channels: usize, places: &'a mut [u8; REPEATED]) -> 
     Some(used)
 }
 
-/// `output = function(a, b)` with pixels without gaps and `b` repeated over them.
+/// `map = function(map, b)` with pixels without gaps and `b` repeated over them.
 #[inline(always)]
 fn zip_dense<V: ByteLanes>(
-    a: Option<&View<'_, u8>>,
+    map: &mut ViewMut<'_, u8>,
     b: &[u8],
     function: &impl Binary<V>,
-    output: &mut ViewMut<'_, u8>,
     rows: Range<usize>,
 ) {
-    let row_len = output.width * output.channels;
+    let row_len = map.width * map.channels;
     let range = rows.start.saturating_mul(row_len)..rows.end.saturating_mul(row_len);
-    let Some(to) = output.data.get_mut(range.clone()) else { return };
-    let Some(a) = a else {
-        for to in spans::cuts_mut(to, b.len()) {
-            zip_in_place(to, b, function);
-        }
-        return;
-    };
-    let Some(from) = a.data.get(range) else { return };
-    for (to, from) in spans::cuts_mut(to, b.len()).zip(spans::cuts(from, b.len())) {
-        zip_slices(from, b, to, function);
+    for values in spans::cuts_mut(map.data.get_mut(range).unwrap_or_default(), b.len()) {
+        zip_in_place(values, b, function);
     }
 }

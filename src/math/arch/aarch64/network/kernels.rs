@@ -10,12 +10,9 @@ use crate::math::network::vector::{elementwise_u8, pool_u8, quantize_u8, resize_
 
 /// Layers without vectors of their own are the portable ones, which the compiler makes NEON of.
 static BYTES: KernelsU8 = KernelsU8 {
-    copy: elementwise_u8::copy_u8::<Bytes128>,
     table: elementwise_u8::table_u8::<Bytes128>,
     table_in_place: elementwise_u8::table_in_place_u8::<Bytes128>,
-    add: elementwise_u8::add_u8::<Bytes128>,
     add_in_place: elementwise_u8::add_in_place_u8::<Bytes128>,
-    mul: elementwise_u8::mul_u8::<Bytes128>,
     mul_in_place: elementwise_u8::mul_in_place_u8::<Bytes128>,
     max_pool: pool_u8::max_pool_u8::<Bytes128>,
     avg_pool: pool_u8::avg_pool_u8::<Bytes128>,

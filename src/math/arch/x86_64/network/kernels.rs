@@ -12,30 +12,18 @@ use crate::math::network::kernels_u8::KernelsU8;
 macro_rules! layers {
     ($module:ident) => {
         KernelsU8 {
-            copy: |input, output, rows| {
+            table: |input, table, output, rows| {
                 // SAFETY: `supported` hands this table out only after checking that the processor
                 // has the features.
-                unsafe { $module::copy_u8(input, output, rows) }
-            },
-            table: |input, table, output, rows| {
-                // SAFETY: see above.
                 unsafe { $module::table_u8(input, table, output, rows) }
             },
             table_in_place: |map, table, rows| {
                 // SAFETY: see above.
                 unsafe { $module::table_in_place_u8(map, table, rows) }
             },
-            add: |a, b, sum, output, rows| {
-                // SAFETY: see above.
-                unsafe { $module::add_u8(a, b, sum, output, rows) }
-            },
             add_in_place: |a, b, sum, rows| {
                 // SAFETY: see above.
                 unsafe { $module::add_in_place_u8(a, b, sum, rows) }
-            },
-            mul: |a, b, product, output, rows| {
-                // SAFETY: see above.
-                unsafe { $module::mul_u8(a, b, product, output, rows) }
             },
             mul_in_place: |a, b, product, rows| {
                 // SAFETY: see above.

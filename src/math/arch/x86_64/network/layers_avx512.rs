@@ -19,15 +19,6 @@ use core::ops::Range;
 /// # Safety
 /// None but that the processor has the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn copy_u8(input: &View<'_, u8>, output: &mut ViewMut<'_, u8>, rows: Range<usize>) {
-    vector::elementwise_u8::copy_u8::<Bytes512>(input, output, rows);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 pub fn table_u8(
     input: &View<'_, u8>,
     table: &Table,
@@ -51,21 +42,6 @@ pub fn table_in_place_u8(map: &mut ViewMut<'_, u8>, table: &Table, rows: Range<u
 /// # Safety
 /// None but that the processor has the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn add_u8(
-    a: &View<'_, u8>,
-    b: &OperandU8<'_>,
-    sum: &AddU8,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    vector::elementwise_u8::add_u8::<Bytes512>(a, b, sum, output, rows);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 pub fn add_in_place_u8(
     a: &mut ViewMut<'_, u8>,
     b: &OperandU8<'_>,
@@ -73,21 +49,6 @@ pub fn add_in_place_u8(
     rows: Range<usize>,
 ) {
     vector::elementwise_u8::add_in_place_u8::<Bytes512>(a, b, sum, rows);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn mul_u8(
-    a: &View<'_, u8>,
-    b: &OperandU8<'_>,
-    product: &MulU8,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    vector::elementwise_u8::mul_u8::<Bytes512>(a, b, product, output, rows);
 }
 
 /// As the portable kernel.

@@ -5,12 +5,12 @@ use super::{gemm_dynamic_u8, gemm_u8, kernels_f32, layers_avx2, layers_avx512};
 use crate::math::network::gemm_u8::GemmU8Fn;
 use crate::math::network::kernels::{DepthwiseU8Fn, NetworkKernels, PORTABLE};
 use crate::math::network::kernels_f32::{ARE_BUILT, KernelsF32};
-use crate::math::network::kernels_u8::KernelsU8;
+use crate::math::network::kernels_u8::{self, KernelsU8};
 
-/// The table of a module of layers. A macro, since functions with a target feature are values only
-/// inside closures of their own.
+/// The table of a module of layers, but for those of `$others`. A macro, since functions with a target
+/// feature are values only inside closures of their own.
 macro_rules! layers {
-    ($module:ident) => {
+    ($module:ident, $others:expr) => {
         KernelsU8 {
             table: |input, table, output, rows| {
                 // SAFETY: `supported` hands this table out only after checking that the processor
@@ -29,18 +29,6 @@ macro_rules! layers {
                 // SAFETY: see above.
                 unsafe { $module::mul_in_place_u8(a, b, product, rows) }
             },
-            max_pool: |input, window, output, rows| {
-                // SAFETY: see above.
-                unsafe { $module::max_pool_u8(input, window, output, rows) }
-            },
-            avg_pool: |input, window, counted, mean, output, rows| {
-                // SAFETY: see above.
-                unsafe { $module::avg_pool_u8(input, window, counted, mean, output, rows) }
-            },
-            global_avg_pool: |input, mean, output| {
-                // SAFETY: see above.
-                unsafe { $module::global_avg_pool_u8(input, mean, output) }
-            },
             resize_bilinear: |input, (axis, columns), rescale, output, rows, scratch| {
                 // SAFETY: see above.
                 unsafe {
@@ -49,51 +37,62 @@ macro_rules! layers {
                     )
                 }
             },
-            resize_bilinear_f32: |input, (axis, columns), quantization, output, rows, scratch| {
-                // SAFETY: see above.
-                unsafe {
-                    $module::resize_bilinear_u8_f32(
-                        input,
-                        axis,
-                        columns,
-                        quantization,
-                        output,
-                        rows,
-                        scratch,
-                    )
-                }
-            },
-            resize_nearest: |input, vertical, columns, table, output, rows| {
-                // SAFETY: see above.
-                unsafe { $module::resize_nearest_u8(input, vertical, columns, table, output, rows) }
-            },
-            resize_nearest_f32: |input, vertical, columns, quantization, output, rows| {
-                // SAFETY: see above.
-                unsafe {
-                    $module::resize_nearest_u8_f32(
-                        input,
-                        vertical,
-                        columns,
-                        quantization,
-                        output,
-                        rows,
-                    )
-                }
-            },
             quantize: |input, quantization, output, rows| {
                 // SAFETY: see above.
                 unsafe { $module::quantize_u8(input, quantization, output, rows) }
             },
-            dequantize: |input, quantization, output, rows| {
-                // SAFETY: see above.
-                unsafe { $module::dequantize_u8(input, quantization, output, rows) }
-            },
+            ..$others
         }
     };
 }
 
-static BYTES_AVX2: KernelsU8 = layers!(layers_avx2);
-static BYTES_AVX512: KernelsU8 = layers!(layers_avx512);
+/// Layers that AVX-512 makes no faster.
+const OTHERS: KernelsU8 = KernelsU8 {
+    max_pool: |input, window, output, rows| {
+        // SAFETY: `supported` hands this out only after checking that the processor has AVX2.
+        unsafe { layers_avx2::max_pool_u8(input, window, output, rows) }
+    },
+    avg_pool: |input, window, counted, mean, output, rows| {
+        // SAFETY: see above.
+        unsafe { layers_avx2::avg_pool_u8(input, window, counted, mean, output, rows) }
+    },
+    global_avg_pool: |input, mean, output| {
+        // SAFETY: see above.
+        unsafe { layers_avx2::global_avg_pool_u8(input, mean, output) }
+    },
+    resize_bilinear_f32: |input, (axis, columns), quantization, output, rows, scratch| {
+        // SAFETY: see above.
+        unsafe {
+            layers_avx2::resize_bilinear_u8_f32(
+                input,
+                axis,
+                columns,
+                quantization,
+                output,
+                rows,
+                scratch,
+            )
+        }
+    },
+    resize_nearest: |input, vertical, columns, table, output, rows| {
+        // SAFETY: see above.
+        unsafe { layers_avx2::resize_nearest_u8(input, vertical, columns, table, output, rows) }
+    },
+    resize_nearest_f32: |input, vertical, columns, quantization, output, rows| {
+        // SAFETY: see above.
+        unsafe {
+            layers_avx2::resize_nearest_u8_f32(input, vertical, columns, quantization, output, rows)
+        }
+    },
+    dequantize: |input, quantization, output, rows| {
+        // SAFETY: see above.
+        unsafe { layers_avx2::dequantize_u8(input, quantization, output, rows) }
+    },
+    ..kernels_u8::PORTABLE
+};
+
+static BYTES_AVX2: KernelsU8 = layers!(layers_avx2, OTHERS);
+static BYTES_AVX512: KernelsU8 = layers!(layers_avx512, OTHERS);
 
 /// The sets that this processor runs, fastest first: one for each kernel of products, and with it
 /// the fastest of all others that need no more.

@@ -1,17 +1,13 @@
-//! The layers but convolutions with AVX-512: equal to the portable kernels of the same names.
-//!
-//! Functions without vectors of their own are the portable ones, compiled for these instructions.
+//! Layers that are faster with AVX-512 than with AVX2: equal to the portable kernels of the same names.
 
 use super::lanes_avx512::Bytes512;
 use crate::math::network::elementwise_u8::{AddU8, MulU8, OperandU8};
-use crate::math::network::pool_u8::{Counted, MeanU8};
 use crate::math::network::quantization::Quantization;
 use crate::math::network::resample_axis::{ResampleAxis, Tap};
-use crate::math::network::resize_u8::{NearestRows, RescaleU8};
+use crate::math::network::resize_u8::RescaleU8;
 use crate::math::network::table_u8::Table;
+use crate::math::network::vector;
 use crate::math::network::view::{View, ViewMut};
-use crate::math::network::window::Window;
-use crate::math::network::{self as portable, vector};
 use core::ops::Range;
 
 /// As the portable kernel.
@@ -70,45 +66,6 @@ pub fn mul_in_place_u8(
 /// # Safety
 /// None but that the processor has the features.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn max_pool_u8(
-    input: &View<'_, u8>,
-    window: &Window,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    vector::pool_u8::max_pool_u8::<Bytes512>(input, window, output, rows);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn avg_pool_u8(
-    input: &View<'_, u8>,
-    window: &Window,
-    counted: Counted,
-    mean: &MeanU8,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    vector::pool_u8::avg_pool_u8::<Bytes512>(input, window, counted, mean, output, rows);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn global_avg_pool_u8(input: &View<'_, u8>, mean: &MeanU8, output: &mut [u8]) {
-    vector::pool_u8::global_avg_pool_u8::<Bytes512>(input, mean, output);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
 pub fn quantize_u8(
     input: &View<'_, f32>,
     quantization: Quantization,
@@ -134,83 +91,5 @@ pub fn resize_bilinear_u8(
 ) {
     vector::resize_u8::resize_bilinear_u8::<Bytes512>(
         input, vertical, columns, rescale, output, rows, scratch,
-    );
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn dequantize_u8(
-    input: &View<'_, u8>,
-    quantization: Quantization,
-    output: &mut ViewMut<'_, f32>,
-    rows: Range<usize>,
-) {
-    portable::quantize_u8::dequantize_u8(input, quantization, output, rows);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn resize_bilinear_u8_f32(
-    input: &View<'_, u8>,
-    vertical: &ResampleAxis,
-    columns: &[Tap],
-    quantization: Quantization,
-    output: &mut ViewMut<'_, f32>,
-    rows: Range<usize>,
-    scratch: &mut [f32],
-) {
-    portable::resize_u8::resize_bilinear_u8_f32(
-        input,
-        vertical,
-        columns,
-        quantization,
-        output,
-        rows,
-        scratch,
-    );
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn resize_nearest_u8(
-    input: &View<'_, u8>,
-    vertical: &NearestRows,
-    columns: &[u32],
-    table: Option<&Table>,
-    output: &mut ViewMut<'_, u8>,
-    rows: Range<usize>,
-) {
-    portable::resize_u8::resize_nearest_u8(input, vertical, columns, table, output, rows);
-}
-
-/// As the portable kernel.
-///
-/// # Safety
-/// None but that the processor has the features.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-pub fn resize_nearest_u8_f32(
-    input: &View<'_, u8>,
-    vertical: &NearestRows,
-    columns: &[u32],
-    quantization: Quantization,
-    output: &mut ViewMut<'_, f32>,
-    rows: Range<usize>,
-) {
-    portable::resize_u8::resize_nearest_u8_f32(
-        input,
-        vertical,
-        columns,
-        quantization,
-        output,
-        rows,
     );
 }

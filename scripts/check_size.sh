@@ -16,8 +16,8 @@ within() {
     [ "$bytes" -le "$1" ]
 }
 
-within 670000 target/firmware/libzsseg.a
+within 575000 target/firmware/libzsseg.a
 cargo rustc --locked --quiet --profile firmware --lib --crate-type staticlib \
     --no-default-features --features capi
-within 465000 target/firmware/libzsseg.a
+within 400000 target/firmware/libzsseg.a
 cargo test --locked --quiet --no-default-features --features capi --test left_out

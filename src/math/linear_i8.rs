@@ -204,10 +204,8 @@ fn add_products<'a, S: Sums, const AT_ONCE: usize>(
 ) -> [[S; AT_ONCE]; BLOCK] {
     let weights = first.iter().zip(second).zip(third.iter().zip(fourth));
     for (strips, ((&a, &b), (&c, &d))) in groups.zip(weights) {
-        let mut points = [S::points(&[0; STRIP * QUAD]); AT_ONCE];
-        for (points, quad) in points.iter_mut().zip(strips) {
-            *points = S::points(quad);
-        }
+        let Some(strips) = strips.first_chunk::<AT_ONCE>() else { break };
+        let points = strips.each_ref().map(S::points);
         for (sums, weights) in sums.iter_mut().zip([a, b, c, d]) {
             let weights = S::weights(weights);
             for (sum, points) in sums.iter_mut().zip(points) {

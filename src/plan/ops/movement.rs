@@ -4,11 +4,12 @@ use super::site::{Length, Site, has_element, has_shape, invalid};
 use super::unary;
 use super::work::Work;
 use crate::math::network::spans::{copy_rows, pixel, pixel_mut};
-use crate::math::network::view::View;
+use crate::math::network::view::{View, ViewMut};
 use crate::math::pieces::{copy, piece};
 use crate::plan::step::Operation;
 use crate::plan::tensor::{Element, Tensor};
 use crate::status::Result;
+use core::ops::Range;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// A number in a map: u8 or f32.
@@ -164,62 +165,77 @@ fn run_of<T: Value>(site: &Site<'_>, mut work: Work<'_>) -> Option<()> {
     }
     let from = &work.input::<T>(site, 0)?;
     let to = &mut work.output::<T>(site)?;
-    let width = to.width;
-    for y in work.rows {
-        for x in 0..width {
-            move_pixel(&site.operation, from, [y, x], pixel_mut(to, y * width + x)?);
-        }
-    }
-    Some(())
-}
-
-/// Makes the pixel of the output at row `y` and column `x`.
-fn move_pixel<T: Value>(
-    operation: &Operation,
-    from: &View<'_, T>,
-    [y, x]: [usize; 2],
-    to: &mut [T],
-) {
-    match *operation {
+    let rows = work.rows;
+    match site.operation {
         Operation::Pad { top, left, value } => {
-            let row = y.checked_sub(top as usize).filter(|row| *row < from.height);
-            let column = x.checked_sub(left as usize).filter(|column| *column < from.width);
-            match row.zip(column).and_then(|place| at(from, place.into())) {
-                Some(pixel) => copy(to, pixel),
-                None => to.fill(T::of(value)),
-            }
+            let value = T::of(value);
+            for_each_pixel(to, rows, |[y, x], to| {
+                let row = y.checked_sub(top as usize).filter(|row| *row < from.height);
+                let column = x.checked_sub(left as usize).filter(|column| *column < from.width);
+                match row.zip(column).and_then(|place| at(from, place.into())) {
+                    Some(pixel) => copy(to, pixel),
+                    None => to.fill(value),
+                }
+            });
         }
         Operation::Slice { stride_y, stride_x, offset_y, offset_x, offset_c } => {
             let [offset_y, offset_x, offset_c] = [offset_y, offset_x, offset_c].map(|o| o as usize);
             let strides = [usize::from(stride_y), usize::from(stride_x)];
-            let place = [y * strides[0] + offset_y, x * strides[1] + offset_x];
-            let pixel = at(from, place).and_then(|pixel| pixel.get(offset_c..));
-            copy(to, pixel.unwrap_or_default());
+            for_each_pixel(to, rows, |[y, x], to| {
+                let place = [y * strides[0] + offset_y, x * strides[1] + offset_x];
+                let pixel = at(from, place).and_then(|pixel| pixel.get(offset_c..));
+                copy(to, pixel.unwrap_or_default());
+            });
         }
-        Operation::Broadcast => {
+        Operation::Broadcast => for_each_pixel(to, rows, |[y, x], to| {
             let place = [y.min(from.height.saturating_sub(1)), x.min(from.width.saturating_sub(1))];
             match at(from, place).unwrap_or_default() {
                 [value] => to.fill(*value),
                 pixel => copy(to, pixel),
             }
-        }
-        Operation::Transpose { axes } => {
-            // Elements from neighbour to neighbour along each axis of the input, then of the output.
-            let steps = [from.width * from.pixel_stride, from.pixel_stride, 1];
-            let step = |axis: u8| steps.get(usize::from(axis)).copied().unwrap_or(1);
-            let [down, right, deep] = axes.map(step);
-            let start = y * down + x * right;
-            let values = from.data.get(start..).unwrap_or_default().iter().step_by(deep.max(1));
-            for (to, value) in to.iter_mut().zip(values) {
-                *to = *value;
-            }
-        }
-        _ => {}
+        }),
+        Operation::Transpose { axes } => transpose(from, to, axes, rows),
+        _ => return None,
     }
+    Some(())
 }
 
 fn at<'a, T>(map: &View<'a, T>, [y, x]: [usize; 2]) -> Option<&'a [T]> {
     pixel(map, y.checked_mul(map.width)?.checked_add(x)?)
+}
+
+fn for_each_pixel<T>(
+    map: &mut ViewMut<'_, T>,
+    rows: Range<usize>,
+    mut make: impl FnMut([usize; 2], &mut [T]),
+) {
+    let width = map.width;
+    for y in rows {
+        for x in 0..width {
+            if let Some(pixel) = pixel_mut(map, y * width + x) {
+                make([y, x], pixel);
+            }
+        }
+    }
+}
+
+/// Rows of a map whose axes are those of another in another order.
+fn transpose<T: Copy>(
+    from: &View<'_, T>,
+    to: &mut ViewMut<'_, T>,
+    axes: [u8; 3],
+    rows: Range<usize>,
+) {
+    // Elements from neighbour to neighbour along each axis of the input, then of the output.
+    let steps = [from.width * from.pixel_stride, from.pixel_stride, 1];
+    let [down, right, deep] = axes.map(|axis| steps.get(usize::from(axis)).copied().unwrap_or(1));
+    for_each_pixel(to, rows, |[y, x], to| {
+        let start = y * down + x * right;
+        let values = from.data.get(start..).unwrap_or_default().iter().step_by(deep.max(1));
+        for (to, value) in to.iter_mut().zip(values) {
+            *to = *value;
+        }
+    });
 }
 
 /// Copies in the order of the elements. Shapes of other channels are dense: then it is one run.

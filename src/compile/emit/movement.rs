@@ -30,7 +30,10 @@ impl Emitter<'_> {
                 );
                 let is_output = self.graph.outputs.contains(&id);
                 let same = value.quantization == whole.quantization;
-                let free = !self.slices.contains_key(&id) && !self.meets(id, node.output, &writers);
+                let is_once = node.inputs.iter().filter(|&&other| other == id).count() == 1;
+                let free = is_once
+                    && !self.slices.contains_key(&id)
+                    && !self.meets(id, node.output, &writers);
                 if !stays && !is_output && same && free {
                     self.slices.insert(id, (node.output, first));
                 }
@@ -178,7 +181,7 @@ impl Emitter<'_> {
         parts.peek().is_none() || parts.any(holds)
     }
 
-    /// A slice that is a step: of the last three dims, or of any single one.
+    /// A slice that is one step of the last three dims, or one for each dim after another.
     fn copied_slice(
         &mut self,
         node: &Node,
@@ -188,36 +191,28 @@ impl Emitter<'_> {
     ) -> Result<()> {
         let from = &self.graph.value(node.inputs[0]).dims;
         let to = &self.graph.value(node.output).dims;
-        let rank = from.len();
         let strides_channels = stride.last().is_some_and(|&stride| stride != 1);
-        let (from, to, start, stride) = match *cut {
-            // What lies before the dim as rows, what lies behind it as channels.
-            [dim] if dim + 3 < rank || strides_channels => {
-                let [start, stride] = [[0, start[dim], 0], [1, stride[dim], 1]];
-                (around(from, dim), around(to, dim), start, stride)
-            }
-            _ if cut.iter().any(|&dim| dim + 3 < rank) => {
-                return Err(unsupported("slice of an outer axis and of others"));
-            }
-            _ if strides_channels => {
-                return Err(unsupported("slice of every other channel of some pixels"));
-            }
-            _ => (canonical(from), canonical(to), last_three(start, 0), last_three(stride, 1)),
-        };
-        let number =
-            |value: usize| u32::try_from(value).map_err(|_| Status::LimitExceeded.about("slice"));
-        let short =
-            |value: usize| u16::try_from(value).map_err(|_| Status::LimitExceeded.about("slice"));
-        let operation = Operation::Slice {
-            stride_y: short(stride[0])?,
-            stride_x: short(stride[1])?,
-            offset_y: number(start[0])?,
-            offset_x: number(start[1])?,
-            offset_c: number(start[2])?,
-        };
-        let input = self.shaped(node.inputs[0], from)?;
-        let output = self.activation(node.output, to)?;
-        self.step(operation, &[input], output, &[], 0)
+        if !strides_channels && cut.iter().all(|&dim| is_inner(from, dim)) {
+            let operation = cutting(last_three(start, 0), last_three(stride, 1))?;
+            let input = self.shaped(node.inputs[0], canonical(from))?;
+            let output = self.activation(node.output, canonical(to))?;
+            return self.step(operation, &[input], output, &[], 0);
+        }
+        let mut dims = from.clone();
+        let quantization = self.quantization(node.output);
+        let mut index = self.read(node.inputs[0])?;
+        for (place, &dim) in cut.iter().enumerate() {
+            let input = self.reshaped(index, quantization, around(&dims, dim))?;
+            dims[dim] = to[dim];
+            let shape = around(&dims, dim);
+            index = match place + 1 == cut.len() {
+                true => self.activation(node.output, shape)?,
+                false => self.tensor(quantization, shape)?,
+            };
+            let operation = cutting([0, start[dim], 0], [1, stride[dim], 1])?;
+            self.step(operation, &[input], index, &[], 0)?;
+        }
+        Ok(())
     }
 
     pub(super) fn pad(&mut self, node: &Node, before: &[usize], value: f32) -> Result<()> {
@@ -228,7 +223,7 @@ impl Emitter<'_> {
             None => value,
         };
         let padded: Vec<usize> = (0..rank).filter(|&dim| from.dims[dim] != to.dims[dim]).collect();
-        if padded.iter().all(|&dim| dim + 3 >= rank && dim + 1 != rank) {
+        if padded.iter().all(|&dim| is_inner(&from.dims, dim) && dim + 1 != rank) {
             let [top, left, _] = last_three(before, 0);
             return self.spatial(node, padding(top, left, value)?, &[]);
         }
@@ -253,6 +248,26 @@ fn padding(top: usize, left: usize, value: f32) -> Result<Operation> {
     let number =
         |side: usize| u32::try_from(side).map_err(|_| Status::LimitExceeded.about("padding"));
     Ok(Operation::Pad { top: number(top)?, left: number(left)?, value })
+}
+
+fn cutting(start: [usize; 3], stride: [usize; 3]) -> Result<Operation> {
+    let number =
+        |value: usize| u32::try_from(value).map_err(|_| Status::LimitExceeded.about("slice"));
+    let short =
+        |value: usize| u16::try_from(value).map_err(|_| Status::LimitExceeded.about("slice"));
+    Ok(Operation::Slice {
+        stride_y: short(stride[0])?,
+        stride_x: short(stride[1])?,
+        offset_y: number(start[0])?,
+        offset_x: number(start[1])?,
+        offset_c: number(start[2])?,
+    })
+}
+
+/// Whether a dim is channels, columns or rows of [`canonical`]; rows may have no other dim with them.
+fn is_inner(dims: &[usize], dim: usize) -> bool {
+    let rows = dims.len().saturating_sub(3);
+    dim > rows || (dim == rows && dims[..rows].iter().all(|&side| side == 1))
 }
 
 /// A dim as columns: those before it as rows, those behind it as channels.

@@ -123,16 +123,23 @@ impl Graph {
         (op == wanted && commutes && keeps_shape && same).then(|| (first, node.inputs[1 - at]))
     }
 
-    /// The constant operand of `op` along the channels of the other: one value per channel.
-    fn channel_operand(&self, node: &Node, wanted: BinaryOp) -> Option<(Vec<f32>, ValueId)> {
+    /// The constant operand of `op` along the channels of the other, which has `channels` of them
+    /// for whoever made it: one value per channel.
+    fn channel_operand(
+        &self,
+        node: &Node,
+        wanted: BinaryOp,
+        channels_of: impl Fn(ValueId) -> Option<usize>,
+    ) -> Option<(Vec<f32>, ValueId)> {
         let Op::Binary { op, activation: Activation::None } = node.op else { return None };
         let (value, at) = self.constant_operand(node)?;
         let other = self.value(node.inputs[1 - at]);
-        let channels = *other.dims.last()?;
+        let channels = channels_of(node.inputs[1 - at])?;
         let keeps_shape = other.element_count() == self.value(node.output).element_count();
         let data = value.constant.as_deref()?;
-        let per_channel =
-            data.len() == 1 || (data.len() == channels && value.dims.last() == Some(&channels));
+        // The last dim is another one where an axis of length 1 was left out, or channels are split.
+        let last = [&value.dims, &other.dims].map(|dims| dims.last() == Some(&channels));
+        let per_channel = data.len() == 1 || (data.len() == channels && last == [true; 2]);
         let commutes = matches!(op, BinaryOp::Add | BinaryOp::Multiply) || at == 1;
         if op != wanted || !per_channel || !keeps_shape || !commutes {
             return None;
@@ -254,6 +261,11 @@ fn linear_convolution(graph: &Graph, id: ValueId) -> Option<(usize, Convolution)
     }
 }
 
+/// Channels of the convolution that alone writes `id`.
+fn filters_of(graph: &Graph, id: ValueId) -> Option<usize> {
+    linear_convolution(graph, id).map(|(_, convolution)| convolution.bias.len())
+}
+
 /// The convolution that alone writes `id`, with nothing after it yet.
 fn bare_convolution(graph: &Graph, id: ValueId) -> Option<(usize, Convolution)> {
     linear_convolution(graph, id).filter(|(at, _)| graph.nodes[*at].inputs.len() == 1)
@@ -279,7 +291,8 @@ pub(super) fn stride_into_convolution(graph: &mut Graph, index: usize) -> bool {
         stride[dim] == 1 && from[dim] != to
     });
     let all = (0..rank).any(strides) && start.iter().all(|&start| start == 0);
-    if rank < 3 || !is_point || !inside || !all || cuts {
+    let is_read = graph.value(node.inputs[0]).dims.ends_with(&convolution.input);
+    if rank < 3 || !is_point || !inside || !all || cuts || !is_read {
         return false;
     }
     let mut convolution = convolution.clone();
@@ -299,7 +312,8 @@ fn pad_into_convolution(graph: &mut Graph, index: usize) -> bool {
     let Some(at) = graph.writer(node.inputs[0]) else { return false };
     let Op::Pad { before, after, value: 0.0 } = &graph.nodes[at].op else { return false };
     let rank = before.len();
-    if convolution.transposed {
+    let padded = &graph.value(node.inputs[0]).dims;
+    if convolution.transposed || !padded.ends_with(&convolution.input) {
         return false;
     }
     let outside = (0..rank).filter(|&dim| rank < 3 || dim < rank - 3 || dim == rank - 1);
@@ -311,6 +325,9 @@ fn pad_into_convolution(graph: &mut Graph, index: usize) -> bool {
         convolution.window.pad_before[axis] += before[dim];
         convolution.window.pad_after[axis] += after[dim];
         convolution.input[axis] -= before[dim] + after[dim];
+        if !convolution.window.fits_padding(axis) {
+            return false;
+        }
     }
     let mut inputs = node.inputs.clone();
     inputs[0] = graph.nodes[at].inputs[0];
@@ -319,7 +336,9 @@ fn pad_into_convolution(graph: &mut Graph, index: usize) -> bool {
 
 fn scale_into_convolution(graph: &mut Graph, index: usize) -> bool {
     let node = &graph.nodes[index];
-    let Some((scales, id)) = graph.channel_operand(node, BinaryOp::Multiply) else { return false };
+    let channels = |id| filters_of(graph, id);
+    let operand = graph.channel_operand(node, BinaryOp::Multiply, channels);
+    let Some((scales, id)) = operand else { return false };
     let Some((at, mut convolution)) = bare_convolution(graph, id) else { return false };
     let per_output = convolution.weights_per_output();
     let mut weights = convolution.weights.to_vec();
@@ -334,8 +353,10 @@ fn scale_into_convolution(graph: &mut Graph, index: usize) -> bool {
 
 fn shift_into_convolution(graph: &mut Graph, index: usize) -> bool {
     let node = &graph.nodes[index];
-    let shift = graph.channel_operand(node, BinaryOp::Add);
-    let negative = graph.channel_operand(node, BinaryOp::Subtract).map(|(mut shift, id)| {
+    let channels = |id| filters_of(graph, id);
+    let shift = graph.channel_operand(node, BinaryOp::Add, channels);
+    let negative = graph.channel_operand(node, BinaryOp::Subtract, channels);
+    let negative = negative.map(|(mut shift, id)| {
         shift.iter_mut().for_each(|shift| *shift = -*shift);
         (shift, id)
     });
@@ -371,7 +392,8 @@ fn activation_into_convolution(graph: &mut Graph, index: usize) -> bool {
     let Op::Unary { activation, slopes } = &node.op else { return false };
     let Some(at) = graph.private_writer(node.inputs[0]) else { return false };
     let Op::Convolution(convolution) = &graph.nodes[at].op else { return false };
-    if !is_epilogue(*activation) || convolution.activation != Activation::None {
+    let per_channel = *activation != Activation::Prelu || slopes.len() == convolution.bias.len();
+    if !is_epilogue(*activation) || convolution.activation != Activation::None || !per_channel {
         return false;
     }
     let mut convolution = convolution.clone();
@@ -484,9 +506,11 @@ fn extend_norm(
     let node = &graph.nodes[reader];
     let product =
         |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(a, b)| a * b).collect::<Vec<_>>();
-    let op = if let Some((factors, _)) = graph.channel_operand(node, BinaryOp::Multiply) {
+    let channels = |_| Some(scale.len());
+    let factors = graph.channel_operand(node, BinaryOp::Multiply, channels);
+    let op = if let Some((factors, _)) = factors {
         Op::LayerNorm { epsilon, scale: product(&scale, &factors), bias: product(&bias, &factors) }
-    } else if let Some((shift, _)) = graph.channel_operand(node, BinaryOp::Add) {
+    } else if let Some((shift, _)) = graph.channel_operand(node, BinaryOp::Add, channels) {
         let bias = bias.iter().zip(&shift).map(|(a, b)| a + b).collect();
         Op::LayerNorm { epsilon, scale, bias }
     } else {

@@ -64,6 +64,12 @@ impl Window {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.pads() == [0; 4]
     }
 
+    /// Whether every window meets the input along an axis, as steps want it: rows (0) or columns.
+    pub fn fits_padding(&self, axis: usize) -> bool {
+        let span = (self.kernel[axis] - 1) * self.dilation[axis] + 1;
+        self.pad_before[axis] < span && self.pad_after[axis] < span
+    }
+
     fn pads(&self) -> [usize; 4] {
         let ([top, left], [bottom, right]) = (self.pad_before, self.pad_after);
         [top, left, bottom, right]

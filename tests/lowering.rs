@@ -14,6 +14,7 @@ use tract_onnx::pb::{
 use tract_onnx::prelude::*;
 use zsseg::arena::AlignedBytes;
 use zsseg::backbone::tract::{Network, lower_network};
+use zsseg::compile::graph::Graph;
 use zsseg::compile::{Settings, compile};
 use zsseg::plan::{Plan, Runner, Target as Processor};
 use zsseg::spec::InputType;
@@ -89,11 +90,19 @@ impl Model {
         self
     }
 
-    fn mask(mut self, name: &str, sides: &[i64], values: &[i32]) -> Model {
+    fn mask(self, name: &str, sides: &[i64], values: &[i32]) -> Model {
+        self.small(DataType::Bool, name, sides, values)
+    }
+
+    fn bytes(self, name: &str, sides: &[i64], values: &[i32]) -> Model {
+        self.small(DataType::Uint8, name, sides, values)
+    }
+
+    fn small(mut self, element: DataType, name: &str, sides: &[i64], values: &[i32]) -> Model {
         self.graph.initializer.push(TensorProto {
             name: name.into(),
             dims: sides.into(),
-            data_type: DataType::Bool as i32,
+            data_type: element as i32,
             int32_data: values.into(),
             ..TensorProto::default()
         });
@@ -129,15 +138,18 @@ impl Model {
         output.to_plain_array_view::<f32>().unwrap().iter().copied().collect()
     }
 
-    fn plan(&self) -> Vec<f32> {
+    fn lowered(&self) -> zsseg::status::Result<Graph> {
         let network = Network {
             input_name: "x",
             element: InputType::F32,
             input_shape: &self.sides,
             outputs: &["y"],
         };
-        let graph = lower_network(&self.proto().encode_to_vec(), &network);
-        let graph = graph.unwrap_or_else(|error| panic!("{error}"));
+        lower_network(&self.proto().encode_to_vec(), &network)
+    }
+
+    fn plan(&self) -> Vec<f32> {
+        let graph = self.lowered().unwrap_or_else(|error| panic!("{error}"));
         let compiled = compile(graph, Settings::from(Processor::X86_64), [0; 32]);
         let compiled = compiled.unwrap_or_else(|error| panic!("{error}"));
         let plan = Plan::new(&compiled.bytes).unwrap();
@@ -158,8 +170,16 @@ impl Model {
         let float = |at: usize| f32::from_le_bytes(arena[at..at + 4].try_into().unwrap());
         let (start, stride) = (tensor.offset_bytes as usize, tensor.pixel_stride as usize);
         let channels = tensor.channels as usize;
+        assert!(tensor.is_dense(), "outputs have no gaps");
         let place = |pixel: usize| (0..channels).map(move |c| start + 4 * (pixel * stride + c));
         (0..tensor.pixels() as usize).flat_map(place).map(float).collect()
+    }
+
+    /// It cannot be lowered, and `reason` is why.
+    fn check_refused(self, reason: &str) {
+        let error = self.lowered().unwrap_err().to_string();
+        assert!(error.contains("node y") || error.contains("\"y"), "{error}");
+        assert!(error.contains(reason), "{error}");
     }
 
     /// Both agree.
@@ -386,4 +406,228 @@ fn a_repeated_token_beside_others_is_multiplied() {
         .integer("axis", 2)
         .node("MatMul", &["both", "weights"], "y")
         .check();
+}
+
+/// Numbers around 0, none of them twice in a row.
+fn weights(len: usize) -> Vec<f32> {
+    (0..len).map(|at| ((at * 29 + 5) % 23) as f32 / 8.0 - 1.25).collect()
+}
+
+#[test]
+fn what_a_comparison_finds_is_no_number() {
+    let below = Model::reading(&[1, 2, 3, 4]).floats("zero", &[], &[0.0]);
+    below
+        .node("Less", &["x", "zero"], "a")
+        .node("Cast", &["a"], "y")
+        .integer("to", DataType::Float as i64)
+        .check_refused("of what a comparison finds");
+    Model::reading(&[1, 2, 3, 4])
+        .node("Neg", &["x"], "a")
+        .node("Less", &["x", "a"], "b")
+        .node("Cast", &["b"], "y")
+        .integer("to", DataType::Float as i64)
+        .check_refused("of what a comparison finds");
+}
+
+#[test]
+fn numbers_that_may_be_none_are_not_left() {
+    Model::reading(&[1, 2, 3, 4])
+        .node("Log", &["x"], "a")
+        .node("IsNaN", &["a"], "b")
+        .floats("zero", &[], &[0.0])
+        .node("Where", &["b", "zero", "a"], "y")
+        .check_refused("chooses by a condition");
+}
+
+#[test]
+fn floats_of_other_widths_are_computed_in_f32() {
+    Model::reading(&[1, 2, 3, 4])
+        .node("Cast", &["x"], "a")
+        .integer("to", DataType::Double as i64)
+        .node("Cast", &["a"], "b")
+        .integer("to", DataType::Float as i64)
+        .node("Exp", &["b"], "y")
+        .check();
+}
+
+#[test]
+fn slices_of_windows_leave_out_part_of_each() {
+    for (axis, step) in [(2, 1), (2, 2), (3, 1), (4, 2)] {
+        Model::reading(&[2, 3, 5, 4, 3])
+            .constant("start", &[1], &[1])
+            .constant("end", &[1], &[9])
+            .constant("axis", &[1], &[axis])
+            .constant("step", &[1], &[step])
+            .node("Slice", &["x", "start", "end", "axis", "step"], "a")
+            .node("Exp", &["a"], "y")
+            .check();
+    }
+    Model::reading(&[2, 3, 5, 4, 3])
+        .constant("start", &[3], &[1, 2, 1])
+        .constant("end", &[3], &[9, 4, 3])
+        .constant("axis", &[3], &[0, 2, 4])
+        .node("Slice", &["x", "start", "end", "axis"], "a")
+        .node("Exp", &["a"], "y")
+        .check();
+}
+
+#[test]
+fn windows_are_padded_each_for_itself() {
+    Model::reading(&[2, 3, 5, 4, 3])
+        .constant("pads", &[10], &[0, 0, 1, 2, 0, 0, 0, 2, 0, 0])
+        .node("Pad", &["x", "pads"], "y")
+        .check();
+}
+
+#[test]
+fn eight_bit_maps_are_padded_with_what_their_grid_says() {
+    for pad in [0, 100, 255] {
+        Model::reading(&[1, 2, 3, 4])
+            .floats("scale", &[], &[1.0 / 32.0])
+            .bytes("zero", &[], &[100])
+            .bytes("pad", &[], &[pad])
+            .constant("pads", &[8], &[0, 0, 1, 1, 0, 0, 1, 2])
+            .node("Tanh", &["x"], "t")
+            .node("QuantizeLinear", &["t", "scale", "zero"], "a")
+            .node("Pad", &["a", "pads", "pad"], "b")
+            .node("DequantizeLinear", &["b", "scale", "zero"], "y")
+            .check();
+    }
+}
+
+#[test]
+fn pools_overlook_padding_that_is_less_than_everything() {
+    Model::reading(&[1, 2, 6, 5])
+        .floats("least", &[], &[f32::NEG_INFINITY])
+        .constant("pads", &[8], &[0, 0, 0, 0, 0, 0, 1, 2])
+        .node("Pad", &["x", "pads", "least"], "a")
+        .node("MaxPool", &["a"], "y")
+        .integers("kernel_shape", &[3, 3])
+        .integers("strides", &[2, 2])
+        .check();
+}
+
+#[test]
+fn a_product_with_one_column_meets_a_constant_per_row() {
+    for operator in ["Add", "Mul", "Sub"] {
+        Model::reading(&[1, 3, 4, 6])
+            .floats("matrix", &[6, 1], &weights(6))
+            .floats("rows", &[3, 1, 1], &weights(3))
+            .node("MatMul", &["x", "matrix"], "a")
+            .node(operator, &["a", "rows"], "y")
+            .check();
+    }
+}
+
+#[test]
+fn a_product_of_several_heads_is_scaled_as_a_whole() {
+    for operator in ["Add", "Mul"] {
+        Model::reading(&[1, 5, 6])
+            .floats("matrix", &[3, 6, 4], &weights(72))
+            .floats("half", &[], &[0.5])
+            .node("Einsum", &["x", "matrix"], "a")
+            .text("equation", "bnc,hcd->bnhd")
+            .node(operator, &["a", "half"], "y")
+            .check();
+    }
+}
+
+#[test]
+fn one_channel_has_one_slope() {
+    Model::reading(&[1, 3, 6, 4])
+        .floats("kernel", &[1, 3, 1, 1], &weights(3))
+        .floats("slope", &[1, 1, 1], &[0.25])
+        .node("Conv", &["x", "kernel"], "a")
+        .node("PRelu", &["a", "slope"], "y")
+        .check();
+}
+
+#[test]
+fn known_masks_choose_between_an_activation_and_constants() {
+    for constant in [vec![-9.0; 12], weights(12)] {
+        Model::reading(&[1, 2, 3, 4])
+            .mask("mask", &[3, 4], &[0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 1])
+            .floats("fill", &[1, 1, 3, 4], &constant)
+            .node("Exp", &["x"], "a")
+            .node("Where", &["mask", "fill", "a"], "y")
+            .check();
+    }
+}
+
+#[test]
+fn a_tensor_is_put_beside_itself() {
+    Model::reading(&[1, 2, 3, 4])
+        .floats("kernel", &[3, 2, 1, 1], &weights(6))
+        .node("Conv", &["x", "kernel"], "a")
+        .node("Concat", &["a", "a"], "y")
+        .integer("axis", 1)
+        .check();
+}
+
+#[test]
+fn a_part_of_a_tensor_is_an_output() {
+    Model::reading(&[3, 4, 6])
+        .constant("start", &[1], &[2])
+        .constant("end", &[1], &[5])
+        .constant("axis", &[1], &[2])
+        .floats("matrix", &[6, 6], &weights(36))
+        .node("MatMul", &["x", "matrix"], "a")
+        .node("Softmax", &["a"], "b")
+        .integer("axis", 2)
+        .node("Slice", &["b", "start", "end", "axis"], "y")
+        .check();
+}
+
+#[test]
+fn windows_may_lie_in_their_padding() {
+    for (kernel, pad, group) in [(1, 1, 1), (3, 5, 1), (3, 4, 3)] {
+        let len = 3 * 3 / group * kernel * kernel;
+        let side = kernel as i64;
+        Model::reading(&[1, 3, 5, 4])
+            .floats("kernel", &[3, (3 / group) as i64, side, side], &weights(len))
+            .node("Conv", &["x", "kernel"], "y")
+            .integers("pads", &[pad; 4])
+            .integer("group", group as i64)
+            .check();
+    }
+}
+
+#[test]
+fn what_is_padded_stays_so_under_other_axes() {
+    Model::reading(&[1, 3, 5, 4])
+        .constant("pads", &[8], &[0, 0, 1, 2, 0, 0, 0, 1])
+        .floats("kernel", &[2, 3, 1, 1], &weights(6))
+        .node("Pad", &["x", "pads"], "a")
+        .node("Conv", &["a", "kernel"], "y")
+        .check();
+    Model::reading(&[1, 5, 4])
+        .constant("pads", &[6], &[0, 1, 0, 0, 2, 0])
+        .floats("matrix", &[4, 3], &weights(12))
+        .node("Pad", &["x", "pads"], "a")
+        .node("MatMul", &["a", "matrix"], "y")
+        .check();
+}
+
+#[test]
+fn what_a_network_computes_is_added_to_each_channel() {
+    Model::reading(&[1, 3, 5, 4])
+        .floats("kernel", &[3, 3, 3, 3], &weights(81))
+        .node("GlobalAveragePool", &["x"], "a")
+        .node("Conv", &["x", "kernel"], "b")
+        .integers("pads", &[1; 4])
+        .node("Add", &["b", "a"], "y")
+        .check();
+}
+
+#[test]
+fn outer_sums_and_products_repeat_both_operands() {
+    for operator in ["Add", "Mul", "Sub"] {
+        Model::reading(&[1, 3, 5, 4])
+            .node("ReduceMean", &["x"], "a")
+            .integers("axes", &[3])
+            .node("ReduceMax", &["x"], "b")
+            .integers("axes", &[2])
+            .node(operator, &["a", "b"], "y")
+            .check();
+    }
 }

@@ -57,6 +57,10 @@ pub fn emit(graph: &Graph, settings: Settings, source_sha256: [u8; 32]) -> Resul
     }
     for (place, &id) in outputs.iter_mut().zip(&graph.outputs) {
         *place = emitter.shaped(id, canonical(&graph.value(id).dims))?;
+        if !emitter.at(*place).is_dense() {
+            // Who reads it wants no gaps.
+            *place = emitter.copied(*place)?;
+        }
     }
     if emitter.steps.is_empty() {
         // Nothing is computed, and a plan has at least one step.

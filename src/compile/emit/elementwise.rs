@@ -53,20 +53,20 @@ impl Emitter<'_> {
         let [left, right] = node.inputs[..] else { return Err(unsupported("operands of a step")) };
         let values = [left, right].map(|id| self.graph.value(id));
         let len = self.graph.value(node.output).element_count();
-        // The whole one first.
-        let is_whole =
-            |at: usize| values[at].element_count() == len && values[at].constant.is_none();
-        let swapped = !is_whole(0);
+        // The whole one first, which is written out where there is none.
+        let is_known = values.map(|value| value.constant.is_some());
+        let is_whole = |at: usize| values[at].element_count() == len && !is_known[at];
+        let swapped = !is_whole(0) && (is_whole(1) || is_known[0]);
         let (whole, other) = if swapped { (right, left) } else { (left, right) };
-        if !is_whole(usize::from(swapped)) {
-            return Err(unsupported("operands that both are repeated"));
-        }
         let dims = &self.graph.value(node.output).dims;
         let channels = dims.last().copied().unwrap_or(1);
-        let mut index = self.read(whole)?;
+        let mut index = match is_whole(usize::from(swapped)) {
+            true => self.read(whole)?,
+            false => self.written_out(whole, dims, canonical(dims))?,
+        };
         let other_value = self.graph.value(other);
         if other_value.element_count() != 1 && self.shape(index)[2] != channels {
-            index = self.shaped(whole, canonical(dims))?;
+            index = self.reshaped(index, self.quantization(whole), canonical(dims))?;
         }
         let shape = self.shape(index);
         let operation = Operation::Binary { op, swapped, activation, low: 0, high: 255 };

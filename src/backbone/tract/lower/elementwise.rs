@@ -10,7 +10,7 @@ use std::vec::Vec;
 use tract_core::internal::*;
 use tract_core::ops::binary::TypedBinOp;
 use tract_core::ops::element_wise::ElementWiseOp;
-use tract_core::ops::logic::{CompGT, CompGTE, CompLT, CompLTE, Iff};
+use tract_core::ops::logic::{CompGT, CompLT, Iff};
 use tract_core::ops::math;
 use tract_core::ops::nn::gelu_approximate::GeluApproximate;
 use tract_core::ops::nn::gelu_exact::GeluExact;
@@ -56,9 +56,6 @@ impl Lowering<'_> {
         if let Some(power) = op.downcast_ref::<math::PowConst>() {
             return self.power(node, power.exponent);
         }
-        if op.is::<math::IsNan>() {
-            return self.input(node, 0); // Known only as a condition, which reads this again.
-        }
         let activation = activation_of(op).context("plans have no such function")?;
         self.function(node, activation, Vec::new())
     }
@@ -86,7 +83,7 @@ impl Lowering<'_> {
         Ok(placed)
     }
 
-    fn dequantize(&mut self, node: &TypedNode, op: &Dequantize) -> TractResult<Placed> {
+    pub(super) fn dequantize(&mut self, node: &TypedNode, op: &Dequantize) -> TractResult<Placed> {
         let source = self.input(node, 0)?;
         let element = self.model.outlet_fact(node.inputs[0])?.datum_type;
         let grid = Grid::of(element.unquantized(), op.scale, op.zero_point)?;
@@ -138,7 +135,7 @@ impl Lowering<'_> {
         } else if op.is::<math::Pow>() {
             (BinaryOp::Power, false)
         } else {
-            return Ok(self.comparison(node, op));
+            return Ok(None);
         };
         let indexes = if swapped { [1, 0] } else { [0, 1] };
         let operands = [self.input(node, indexes[0])?, self.input(node, indexes[1])?];
@@ -177,31 +174,26 @@ impl Lowering<'_> {
         Ok(Placed::new(value, &order, to))
     }
 
-    /// A comparison is only known as part of a PReLU, which reads it again: its own result has no
-    /// place.
-    fn comparison(
-        &self,
-        node: &TypedNode,
-        op: &dyn tract_core::ops::binary::BinMiniOp,
-    ) -> Option<Placed> {
-        let is_comparison =
-            op.is::<CompGT>() || op.is::<CompLT>() || op.is::<CompGTE>() || op.is::<CompLTE>();
-        if !is_comparison {
-            return None;
-        }
-        self.input(node, 1).or_else(|_| self.input(node, 0)).ok()
-    }
-
-    /// `is_nan(x) ? constant : x`, as exporters write a softmax whose rows may be masked as a whole:
-    /// `x`, since no plan masks rows.
+    /// `is_nan(x) ? constant : x` of a softmax, as exporters write one whose rows may be masked as a
+    /// whole: `x`, since no plan masks rows.
     fn without_nan(&self, node: &TypedNode) -> TractResult<Option<Placed>> {
         let [condition, replacement, x] = node.inputs[..] else { return Ok(None) };
         let test = self.model.node(condition.node);
         let is_test = test.op_as::<ElementWiseOp>().is_some_and(|op| op.0.is::<math::IsNan>());
-        if !is_test || test.inputs[0] != x || self.elements(self.at(replacement)?).is_none() {
+        let is_known = self.at(replacement).is_ok_and(|placed| self.elements(placed).is_some());
+        if !is_test || test.inputs[0] != x || !is_known || !self.is_softmax(x) {
             return Ok(None);
         }
         self.at(x).cloned().map(Some)
+    }
+
+    /// Whether a softmax, under other axes perhaps, is at `outlet`.
+    fn is_softmax(&self, outlet: OutletId) -> bool {
+        let mut node = self.model.node(outlet.node);
+        while node.op_is::<AxisOp>() {
+            node = self.model.node(node.inputs[0].node);
+        }
+        node.op_is::<Softmax>()
     }
 
     /// `x < 0 ? x * slope : x`, as tract writes a PReLU.
@@ -231,11 +223,10 @@ impl Lowering<'_> {
             return self.rectified_apart(node, placed, &shape, (slopes, slope_shape));
         }
         let order: Vec<usize> = (0..slope_shape.len()).collect();
-        let slopes = self.ordered_elements(&slopes, &order, &slope_shape)?;
-        let slopes = match slopes.len() {
-            1 => vec![slopes[0]; shape[channel_axis]],
-            _ => slopes.to_vec(),
-        };
+        let slopes = self.ordered_elements(&slopes, &order, &slope_shape)?.to_vec();
+        if let [slope] = slopes[..] {
+            return Ok(self.apply(node, placed, Activation::LeakyRelu { slope }));
+        }
         let dims = self.graph.value(placed.value).dims.clone();
         let op = Op::Unary { activation: Activation::Prelu, slopes };
         let value = self.graph.add_node(&node.name, op, vec![placed.value], dims);

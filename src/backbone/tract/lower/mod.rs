@@ -143,6 +143,9 @@ impl<'a> Lowering<'a> {
         if let Some(constant) = node.op_as::<Const>() {
             return self.constant(node, constant.val());
         }
+        if self.is_condition(node)? {
+            return Ok(()); // What chooses by it looks at its node; nothing else can read it.
+        }
         let placed = if node.op_is::<TypedSource>() {
             self.source(node)?
         } else if let Some(placed) = self.product(node)? {
@@ -160,6 +163,12 @@ impl<'a> Lowering<'a> {
         };
         self.placed.insert(OutletId::new(node.id, 0), placed);
         Ok(())
+    }
+
+    /// Whether a node compares, or looks for what is no number.
+    fn is_condition(&self, node: &TypedNode) -> TractResult<bool> {
+        let outlet = OutletId::new(node.id, 0);
+        Ok(self.model.outlet_fact(outlet)?.datum_type == DatumType::Bool)
     }
 
     /// The network's input: channels last, whatever the model's order is.

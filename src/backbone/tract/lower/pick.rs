@@ -190,25 +190,16 @@ impl Lowering<'_> {
         let mut parts = Vec::new();
         for (slot, chosen) in [(1, 1.0), (2, 0.0)] {
             let (x, shape) = (self.input(node, slot)?, self.input_shape(node, slot)?);
-            let constant = self.elements(&x).unwrap_or(&[]);
-            let is_zero = |value: &f32| *value == 0.0;
-            if !constant.is_empty() && constant.iter().all(is_zero) {
-                continue; // It adds nothing.
+            if let Some(constant) = self.elements(&x) {
+                if constant.iter().any(|value| *value != 0.0) {
+                    let mask = (&mask[..], &mask_shape[..], chosen);
+                    parts.push(self.masked_constant(node, (&x, &shape), mask, &to)?);
+                }
+                continue; // Zeros add nothing.
             }
-            // A factor of 0 makes no number of an infinite one, which masks of a softmax are.
-            let single = constant.first().copied().filter(|_| constant.len() == 1);
-            ensure!(
-                single.is_some() || constant.iter().all(|value| value.is_finite()),
-                "it chooses among constants that are not finite"
-            );
-            let factor = |&one: &f32| if one == chosen { single.unwrap_or(1.0) } else { 0.0 };
-            let factors = mask.iter().map(factor).collect();
+            let factors = mask.iter().map(|one| f32::from(*one == chosen)).collect();
             let factors = self.graph.add_constant(&node.name, mask_shape.clone(), factors);
             let factors = Placed::new(factors, &order, &mask_shape);
-            if single.is_some() {
-                parts.push((factors, mask_shape.clone()));
-                continue;
-            }
             let (operands, shapes) = ([x, factors], [shape, mask_shape.clone()]);
             let product = self.combined(&node.name, BinaryOp::Multiply, operands, shapes, &to)?;
             parts.push((product, to.clone()));
@@ -225,6 +216,48 @@ impl Lowering<'_> {
             }
         }
     }
+
+    /// A constant where the mask is `chosen`, 0 elsewhere; not by products, which make no number of
+    /// an infinite one, as masks of a softmax are. If all its elements are the same it has the
+    /// mask's sides, else those of the result.
+    fn masked_constant(
+        &mut self,
+        node: &TypedNode,
+        (x, shape): (&Placed, &[usize]),
+        (mask, mask_shape, chosen): (&[f32], &[usize], f32),
+        to: &[usize],
+    ) -> TractResult<(Placed, Vec<usize>)> {
+        let order: Vec<usize> = (0..shape.len()).collect();
+        let values = self.ordered_elements(x, &order, shape)?;
+        let is_uniform = values.iter().all(|value| value.to_bits() == values[0].to_bits());
+        let sides = if is_uniform { mask_shape } else { to };
+        let values = match is_uniform {
+            true => vec![values[0]; mask.len()],
+            false => repeated(&values, shape, to),
+        };
+        let chooses = repeated(mask, mask_shape, sides);
+        let chosen = |(value, one)| if one == chosen { value } else { 0.0 };
+        let data = values.into_iter().zip(chooses).map(chosen).collect();
+        let value = self.graph.add_constant(&node.name, sides.to_vec(), data);
+        let order: Vec<usize> = (0..sides.len()).collect();
+        Ok((Placed::new(value, &order, sides), sides.to_vec()))
+    }
+}
+
+/// The elements of a tensor of sides `from` repeated to those of `to`, which has as many axes or
+/// more.
+fn repeated(data: &[f32], from: &[usize], to: &[usize]) -> Vec<f32> {
+    let missing = to.len().saturating_sub(from.len());
+    let side = |axis: usize| axis.checked_sub(missing).map_or(1, |axis| from[axis]);
+    let mut offsets = vec![0];
+    let mut stride = data.len();
+    for (axis, &len) in to.iter().enumerate() {
+        stride /= side(axis).max(1);
+        let step = if side(axis) == 1 { 0 } else { stride };
+        let along = |start: usize| (0..len).map(move |at| start + at * step);
+        offsets = offsets.into_iter().flat_map(along).collect();
+    }
+    offsets.into_iter().map(|offset| data[offset]).collect()
 }
 
 /// Indexes from the first element on; negative ones count from the end.

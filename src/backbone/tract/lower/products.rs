@@ -4,7 +4,7 @@ use super::Lowering;
 use super::place::{Placed, dims, with_units};
 use super::windows::Spatial;
 use crate::compile::graph::{Convolution, MatrixProduct, Op, Strides, ValueId, Window};
-use crate::plan::Activation;
+use crate::plan::{Activation, BinaryOp};
 use std::ops::Range;
 use std::vec;
 use std::vec::Vec;
@@ -59,23 +59,25 @@ impl Lowering<'_> {
         [from, to]: [&[usize]; 2],
     ) -> TractResult<Placed> {
         let x = self.input(node, 0)?;
-        let x = self.aligned(&x, &spatial.order, from)?;
+        let mut x = self.aligned(&x, &spatial.order, from)?;
+        let mut window = spatial.window;
+        let mut input = spatial.sides(from);
+        let fits = kernels.transposed || [0, 1].into_iter().all(|axis| window.fits_padding(axis));
+        if !fits {
+            // Steps have no windows that lie in the padding as a whole.
+            let pads = [window.pad_before, window.pad_after];
+            x = self.surrounded(node, x, pads, 0.0);
+            input = [0, 1, 2]
+                .map(|at| input[at] + pads.iter().filter_map(|p| p.get(at)).sum::<usize>());
+            (window.pad_before, window.pad_after) = ([0, 0], [0, 0]);
+        }
         let weights = self.filters(node, kernels)?;
-        let channels = pool.output_channels;
-        let bias = self.input(node, 2)?;
-        let bias = self.elements(&bias).context("the bias is not a constant")?;
-        let bias = match bias.len() {
-            1 => vec![bias[0]; channels],
-            len => {
-                ensure!(len == channels, "the bias has another length than the output's channels");
-                bias.to_vec()
-            }
-        };
+        let (bias, context) = self.bias(node, pool.output_channels)?;
         let convolution = Convolution {
-            window: spatial.window,
+            window,
             transposed: kernels.transposed,
             groups: kernels.groups,
-            input: spatial.sides(from),
+            input,
             output: spatial.sides(to),
             weights,
             bias,
@@ -91,7 +93,30 @@ impl Lowering<'_> {
             vec![x],
             dims(&spatial.order, to),
         );
-        Ok(Placed::new(value, &spatial.order, to))
+        let result = Placed::new(value, &spatial.order, to);
+        let Some(context) = context else { return Ok(result) };
+        // It stands for the channels of the result.
+        let channel_axis = *spatial.order.last().context("it has no axes")?;
+        let mut sides = vec![1; to.len()];
+        sides[channel_axis] = self.graph.value(context).element_count();
+        let context = Placed::new(context, &[channel_axis], &sides);
+        let operands = [result, context];
+        self.combined(&node.name, BinaryOp::Add, operands, [to.to_vec(), sides], to)
+    }
+
+    /// The bias of each channel; one that is computed is left to be added.
+    fn bias(&self, node: &TypedNode, channels: usize) -> TractResult<(Vec<f32>, Option<ValueId>)> {
+        let placed = self.input(node, 2)?;
+        let count = self.graph.value(placed.value).element_count();
+        ensure!(
+            count == 1 || count == channels,
+            "the bias has another length than the output's channels"
+        );
+        Ok(match self.elements(&placed) {
+            Some([bias]) => (vec![*bias; channels], None),
+            Some(bias) => (bias.to_vec(), None),
+            None => (vec![0.0; channels], Some(placed.value)),
+        })
     }
 
     /// Output channel x row x column x input channel of the group.

@@ -43,7 +43,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn apply(&mut self, node: &TypedNode, x: Placed, activation: Activation) -> Placed {
+    pub(super) fn apply(&mut self, node: &TypedNode, x: Placed, activation: Activation) -> Placed {
         let dims = self.graph.value(x.value).dims.clone();
         let op = Op::Unary { activation, slopes: Vec::new() };
         let value = self.graph.add_node(&node.name, op, vec![x.value], dims);

@@ -1,5 +1,6 @@
 //! Operators that move elements and compute nothing.
 
+use super::super::quantize::Dequantize;
 use super::Lowering;
 use super::place::{Placed, dims, with_units, without_units};
 use crate::compile::graph::{Op, ValueId};
@@ -33,9 +34,25 @@ impl Lowering<'_> {
         if node.op_is::<MultiBroadcastTo>() {
             return self.broadcast(node).map(Some);
         }
-        let keeps = node.op_is::<Identity>()
-            || node.op_as::<Cast>().is_some_and(|cast| cast.to == DatumType::F32);
-        if keeps { self.input(node, 0).map(Some) } else { Ok(None) }
+        if let Some(op) = node.op_as::<Cast>() {
+            return self.cast(node, op).map(Some);
+        }
+        if node.op_is::<Identity>() { self.input(node, 0).map(Some) } else { Ok(None) }
+    }
+
+    /// Floats of any width are computed in f32. The network's input, if it is of bytes, stands for
+    /// them as they are.
+    fn cast(&mut self, node: &TypedNode, op: &Cast) -> TractResult<Placed> {
+        let from = self.model.outlet_fact(node.inputs[0])?.datum_type;
+        ensure!(op.to.is_float(), "it casts to {:?}", op.to);
+        ensure!(from != DatumType::Bool, "it makes numbers of what a comparison finds");
+        if from.is_float() {
+            return self.input(node, 0);
+        }
+        let placed = self.input(node, 0)?;
+        let is_input = self.graph.input == Some(placed.value);
+        ensure!(is_input && matches!(from, DatumType::U8 | DatumType::I8), "it casts {from:?}");
+        self.dequantize(node, &Dequantize { scale: 1.0, zero_point: 0 })
     }
 
     /// A result with the quantisation of what it was made from.
@@ -162,9 +179,8 @@ impl Lowering<'_> {
 
     fn pad(&mut self, node: &TypedNode, op: &Pad) -> TractResult<Placed> {
         let PadMode::Constant(value) = &op.mode else { return self.extended(node, op) };
-        let value =
-            *value.cast_to_scalar::<f32>().as_ref().map_err(|error| format_err!("{error}"))?;
         let placed = self.input(node, 0)?;
+        let value = self.padding(node, value, placed.value)?;
         let (from, to) = (self.input_shape(node, 0)?, self.output_shape(node)?);
         let order = with_units(&placed.order, &from);
         let x = self.aligned(&placed, &order, &from)?;
@@ -173,6 +189,19 @@ impl Lowering<'_> {
         let op = Op::Pad { before, after, value };
         let value = self.graph.add_node(&node.name, op, vec![x], dims(&order, &to));
         Ok(self.like_input(Placed::new(value, &order, &to), x))
+    }
+
+    /// What a padding stands for, as a finite number: infinite ones are for pools to overlook.
+    fn padding(&self, node: &TypedNode, value: &Tensor, x: ValueId) -> TractResult<f32> {
+        let value = *value.cast_to_scalar::<f32>().as_ref().map_err(|e| format_err!("{e}"))?;
+        ensure!(!value.is_nan(), "it pads with what is no number");
+        let element = self.model.outlet_fact(node.inputs[0])?.datum_type.unquantized();
+        if element.is_float() {
+            return Ok(value.clamp(f32::MIN, f32::MAX));
+        }
+        let grid = self.quantization(x).context("nothing says what its integers stand for")?;
+        let lowest = if element == DatumType::I8 { -128.0 } else { 0.0 };
+        Ok((value - lowest - f32::from(grid.zero_point)) * grid.scale)
     }
 
     /// Padding with what lies at the border: an axis is picked anew with some of its indexes twice.

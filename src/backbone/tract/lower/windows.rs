@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use super::place::{Placed, dims};
-use crate::compile::graph::{Op, Window};
+use crate::compile::graph::{Op, ValueId, Window};
 use crate::plan::{CoordinateMode, Interpolation, Nearest};
 use std::vec;
 use std::vec::Vec;
@@ -190,6 +190,19 @@ impl Lowering<'_> {
         let order = &spatial.order;
         let x = self.input(node, 0)?;
         let x = self.aligned(&x, order, &from)?;
+        let padded = self.surrounded(node, x, pads, value);
+        let value = self.graph.add_node(&node.name, pool, vec![padded], dims(order, &to));
+        Ok(self.like_input(Placed::new(value, order, &to), x))
+    }
+
+    /// Rows and columns of `value` before and behind those of a picture.
+    pub(super) fn surrounded(
+        &mut self,
+        node: &TypedNode,
+        x: ValueId,
+        pads: [[usize; 2]; 2],
+        value: f32,
+    ) -> ValueId {
         let mut wide = self.graph.value(x).dims.clone();
         let [mut before, mut after] = [vec![0; wide.len()], vec![0; wide.len()]];
         let channels = wide.len() - 1;
@@ -201,8 +214,7 @@ impl Lowering<'_> {
         let pad = Op::Pad { before, after, value };
         let padded = self.graph.add_node(&node.name, pad, vec![x], wide);
         self.value_mut(padded).quantization = self.quantization(x);
-        let value = self.graph.add_node(&node.name, pool, vec![padded], dims(order, &to));
-        Ok(self.like_input(Placed::new(value, order, &to), x))
+        padded
     }
 
     /// Every pixel becomes a rectangle.

@@ -188,7 +188,7 @@ impl<'a> Lowering<'a> {
 
     /// Constants keep tract's order; those that read them change it.
     fn constant(&mut self, node: &TypedNode, tensor: &Tensor) -> TractResult<()> {
-        if !matches!(tensor.datum_type(), DatumType::F32 | DatumType::F16) {
+        if !tensor.datum_type().is_float() {
             return Ok(()); // Sizes and the like, which readers take from the model.
         }
         let data = tensor.cast_to::<f32>()?;

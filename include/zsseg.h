@@ -65,7 +65,10 @@
 #define ZSSEG_E_STRUCT_SIZE 2
 /** An argument lies outside its documented range. */
 #define ZSSEG_E_INVALID_ARGUMENT 3
-/** The handle is closed, not initialised, or poisoned by an earlier ZSSEG_E_PANIC. */
+/**
+ * The handle is not in a state for this call: closed, poisoned by an earlier ZSSEG_E_PANIC, at
+ * work in another call, or without what the call needs (a frame at work, a clock, features).
+ */
 #define ZSSEG_E_INVALID_STATE 4
 /** The arena is smaller than zsseg_arena_size() says. */
 #define ZSSEG_E_ARENA_TOO_SMALL 5
@@ -679,8 +682,9 @@ uint32_t zsseg_capabilities(void);
 const char *zsseg_status_str(zsseg_status_t status);
 
 /**
- * Checks everything about a bundle that can be checked without running it: structure, numbers,
- * every checksum. Time is linear in its size.
+ * Checks the structure, the numbers and every checksum of a bundle, in time that is linear in its
+ * size. Whether its network can run here, zsseg_arena_size() says, which reads a compiled one as
+ * well: a program that stores bundles should ask both before it trusts a new one.
  *
  * Requires: `bundle` leads to `bundle_bytes` readable bytes at any address.
  */
@@ -757,8 +761,10 @@ zsseg_status_t zsseg_arena_size(const void *bundle,
  * Verifies the bundle, loads its network and sets up a segmenter inside `arena`, which starts
  * at a multiple of ZSSEG_ARENA_ALIGN. `*handle` is written on ZSSEG_OK only; after an error
  * there is nothing to close and the arena may be used again. The bundle's bytes and the arena
- * must stay in place until zsseg_close(); a bundle at a multiple of 64 bytes runs up to a tenth
- * faster. Of an arena larger than needed only the first zsseg_arena_size() bytes are touched.
+ * must stay in place until zsseg_close(). A bundle with a compiled network starts at a multiple of
+ * 4 bytes, else this and zsseg_arena_size() are ZSSEG_E_INVALID_ARGUMENT; at a multiple of 64 it
+ * runs up to a tenth faster. Of an arena larger than needed only the first zsseg_arena_size()
+ * bytes are touched.
  *
  * Requires: `bundle` leads to `bundle_bytes` readable bytes, `arena` to `arena_bytes` writable
  * ones; the others are NULL or valid.
@@ -775,7 +781,7 @@ zsseg_status_t zsseg_init(const void *bundle,
  * Segments one frame. The planes of `output` are written on ZSSEG_OK only (but see
  * zsseg_cancel() and zsseg_set_deadline_us()), and of them only the pixels: never the bytes
  * between rows. ZSSEG_E_UNSUPPORTED when the bundle holds no network. A frame at work is given
- * up.
+ * up, whatever this call returns.
  *
  * Requires: `handle` came from zsseg_init() and no other thread uses it; `image` and
  * `output` describe memory that exists.
@@ -1076,7 +1082,8 @@ zsseg_status_t zsseg_set_deadline_us(zsseg_t *handle,
  * Begins a frame that zsseg_step() carries on. Everything that `frame` and `output` describe
  * stays in place and is not changed by others until zsseg_step() says that the mask is complete
  * or returns an error, or another call gives the frame up; the structs themselves are copied. A
- * frame that was at work is given up. Errors are those of zsseg_segment().
+ * frame that was at work is given up, whatever this call returns, but for a handle that is not
+ * there or at work in another call. Errors are those of zsseg_segment().
  *
  * Requires: `handle` came from zsseg_init() and no other thread uses it; `frame` and `output`
  * describe memory that exists.

@@ -21,7 +21,8 @@ pub enum Status {
     StructSize = 2,
     /// An argument lies outside its documented range.
     InvalidArgument = 3,
-    /// A handle was closed, never initialised, or poisoned by an earlier panic.
+    /// A handle was closed, poisoned by an earlier panic, is at work in another call, or lacks what
+    /// the call needs.
     InvalidState = 4,
     /// The arena is smaller than `arena_size` said.
     ArenaTooSmall = 5,
@@ -113,7 +114,7 @@ impl Status {
             Status::NullPointer => c"a required pointer is NULL",
             Status::StructSize => c"struct_size is not one this library knows",
             Status::InvalidArgument => c"an argument is out of range",
-            Status::InvalidState => c"the handle is closed, uninitialised or poisoned",
+            Status::InvalidState => c"the handle is not in a state for this call",
             Status::ArenaTooSmall => c"the arena is too small",
             Status::ArenaAlignment => c"the arena is not aligned",
             Status::BufferTooSmall => c"a buffer is too short",

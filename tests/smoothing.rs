@@ -281,3 +281,24 @@ fn smoothing_costs_what_is_stated() {
     let more = need(true) - need(false);
     assert!((stated..stated + 3 * 64).contains(&more), "{more} is not {stated}");
 }
+
+/// A frame whose features hold what is no number, as a broken accelerator hands it out.
+#[test]
+fn one_broken_frame_is_forgotten() {
+    let mut broken = frames(1, &[], 5).remove(0);
+    (broken[3], broken[40]) = (f32::NAN, f32::INFINITY);
+    let good = frames(6, &[], 6);
+    with_segmenter(&model().bundle(), &limits(true), |segmenter| {
+        segmenter.set_smoothing(Smoothing { weight: 0.25, cut: 1.0 }).unwrap();
+        run(segmenter, &broken);
+        let after: Vec<Mask> = good.iter().map(|logits| run(segmenter, logits)).collect();
+        // What was finite in the broken frame is smoothed, and the rest begins with the next.
+        let mut start = broken.clone();
+        (start[3], start[40]) = (good[0][3], good[0][40]);
+        let smoothing = Smoothing { weight: 0.25, cut: 1.0 };
+        let mut mean = Mean { smoothing, past: Some(start) };
+        for (logits, after) in good.iter().zip(&after) {
+            assert_eq!(*after, plain(&mean.add(logits)));
+        }
+    });
+}

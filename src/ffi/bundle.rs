@@ -12,8 +12,9 @@ use crate::spec::{Backbone, HeadKind};
 use crate::status::Status;
 use core::ffi::{c_char, c_void};
 
-/// Checks everything about a bundle that can be checked without running it: structure, numbers,
-/// every checksum. Time is linear in its size.
+/// Checks the structure, the numbers and every checksum of a bundle, in time that is linear in its
+/// size. Whether its network can run here, zsseg_arena_size() says, which reads a compiled one as
+/// well: a program that stores bundles should ask both before it trusts a new one.
 ///
 /// # Safety
 /// `bundle` leads to `bundle_bytes` readable bytes at any address.

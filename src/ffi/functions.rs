@@ -47,8 +47,10 @@ fn arena_need(bundle: &Bundle<'_>, limits: &Limits) -> Result<usize> {
 /// Verifies the bundle, loads its network and sets up a segmenter inside `arena`, which starts
 /// at a multiple of ZSSEG_ARENA_ALIGN. `*handle` is written on ZSSEG_OK only; after an error
 /// there is nothing to close and the arena may be used again. The bundle's bytes and the arena
-/// must stay in place until zsseg_close(); a bundle at a multiple of 64 bytes runs up to a tenth
-/// faster. Of an arena larger than needed only the first zsseg_arena_size() bytes are touched.
+/// must stay in place until zsseg_close(). A bundle with a compiled network starts at a multiple of
+/// 4 bytes, else this and zsseg_arena_size() are ZSSEG_E_INVALID_ARGUMENT; at a multiple of 64 it
+/// runs up to a tenth faster. Of an arena larger than needed only the first zsseg_arena_size()
+/// bytes are touched.
 ///
 /// # Safety
 /// `bundle` leads to `bundle_bytes` readable bytes, `arena` to `arena_bytes` writable
@@ -117,7 +119,7 @@ unsafe fn create(
 /// Segments one frame. The planes of `output` are written on ZSSEG_OK only (but see
 /// zsseg_cancel() and zsseg_set_deadline_us()), and of them only the pixels: never the bytes
 /// between rows. ZSSEG_E_UNSUPPORTED when the bundle holds no network. A frame at work is given
-/// up.
+/// up, whatever this call returns.
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it; `image` and
@@ -129,6 +131,7 @@ pub unsafe extern "C" fn zsseg_segment(
     output: *const zsseg_output_t,
 ) -> zsseg_status_t {
     let call = |handle: &mut Handle| {
+        handle.give_up_frame();
         // SAFETY: as promised by the caller.
         let input = Input::Image(unsafe { read(image, "image")? });
         // SAFETY: as promised by the caller.
@@ -172,6 +175,7 @@ pub unsafe extern "C" fn zsseg_segment_features(
     output: *const zsseg_output_t,
 ) -> zsseg_status_t {
     let call = |handle: &mut Handle| {
+        handle.give_up_frame();
         // SAFETY: as promised by the caller.
         let features = unsafe { read(features, "features")? };
         let input = Input::Features { features, width, height };

@@ -54,6 +54,12 @@ pub(super) struct Handle {
 }
 
 impl Handle {
+    /// From here on nothing of the frame at work, if there is one, is read or written.
+    pub(super) fn give_up_frame(&mut self) {
+        self.segmenter.cancel_frame();
+        self.frame = None;
+    }
+
     /// Writes a live handle and its control to the start of an arena, with the segmenter that `make`
     /// writes to its place there. After an error there is no handle.
     ///

@@ -10,7 +10,8 @@ use crate::status::Status;
 /// Begins a frame that zsseg_step() carries on. Everything that `frame` and `output` describe
 /// stays in place and is not changed by others until zsseg_step() says that the mask is complete
 /// or returns an error, or another call gives the frame up; the structs themselves are copied. A
-/// frame that was at work is given up. Errors are those of zsseg_segment().
+/// frame that was at work is given up, whatever this call returns, but for a handle that is not
+/// there or at work in another call. Errors are those of zsseg_segment().
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it; `frame` and `output`
@@ -22,6 +23,7 @@ pub unsafe extern "C" fn zsseg_begin(
     output: *const zsseg_output_t,
 ) -> zsseg_status_t {
     let call = |handle: &mut Handle| {
+        handle.give_up_frame();
         // SAFETY: as promised by the caller.
         let frame = unsafe { Frame::read(handle, frame, output)? };
         let segmenter = &mut handle.segmenter;

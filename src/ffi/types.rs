@@ -14,7 +14,8 @@ pub const ZSSEG_E_NULL_POINTER: i32 = 1;
 pub const ZSSEG_E_STRUCT_SIZE: i32 = 2;
 /// An argument lies outside its documented range.
 pub const ZSSEG_E_INVALID_ARGUMENT: i32 = 3;
-/// The handle is closed, not initialised, or poisoned by an earlier ZSSEG_E_PANIC.
+/// The handle is not in a state for this call: closed, poisoned by an earlier ZSSEG_E_PANIC, at
+/// work in another call, or without what the call needs (a frame at work, a clock, features).
 pub const ZSSEG_E_INVALID_STATE: i32 = 4;
 /// The arena is smaller than zsseg_arena_size() says.
 pub const ZSSEG_E_ARENA_TOO_SMALL: i32 = 5;

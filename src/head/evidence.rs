@@ -147,8 +147,10 @@ impl<'a> Evidence<'a> {
         for (present, past) in planes {
             let rows = row_of_mut(present, y, width).iter_mut();
             for (now, then) in rows.zip(row_of_mut(past, y, width)) {
-                if weight < 1.0 {
-                    *now = *then + weight * (*now - *then);
+                let mixed = *then + weight * (*now - *then);
+                // What is no finite number in one frame would stay in the mean for good.
+                if weight < 1.0 && mixed.is_finite() {
+                    *now = mixed;
                 }
                 *then = *now;
             }

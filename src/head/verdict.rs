@@ -149,6 +149,7 @@ impl<'a> Pixels<'a> {
             Some(handicap) => self.judge_groups(verdict, grid, at, (handicap, labels)),
         }
         self.score_unknown(verdict);
+        self.distrust_infinite();
         self.reject(&verdict.decision, labels.len());
     }
 
@@ -233,6 +234,17 @@ impl<'a> Pixels<'a> {
                 true => 1.0 / (1.0 + ratio * *sum),
                 false => ratio / (ratio + *sum),
             };
+        }
+    }
+
+    /// Nothing is known of a pixel whose highest logit is no finite number.
+    fn distrust_infinite(&mut self) {
+        let results = self.ranks.best.iter_mut().zip(self.ranks.second.iter_mut());
+        let tops = self.sum.iter_mut().zip(self.top.iter());
+        for ((confidence, margin), (unknown, top)) in results.zip(tops) {
+            if !top.is_finite() {
+                (*confidence, *margin, *unknown) = (0.0, 0.0, 1.0);
+            }
         }
     }
 

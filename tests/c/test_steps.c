@@ -136,7 +136,19 @@ static void check_given_up(zsseg_t *handle)
     job_close(&job);
 }
 
-/* Arguments that are refused leave the frame at work alone. */
+/* A frame that is refused gives up the one at work, whose buffers may be gone by then. */
+static void check_refused(zsseg_t *handle, const struct job *job, const zsseg_frame_t *frame,
+                          const zsseg_output_t *output, zsseg_status_t status)
+{
+    uint32_t done = 77;
+
+    CHECK_STATUS(zsseg_begin(handle, &job->frame, &job->output), ZSSEG_OK);
+    CHECK_STATUS(zsseg_step(handle, 1, &done), ZSSEG_OK);
+    CHECK_STATUS(zsseg_begin(handle, frame, output), status);
+    CHECK_STATUS(zsseg_step(handle, 1, &done), ZSSEG_E_INVALID_STATE);
+}
+
+/* Other arguments that are refused leave it alone. */
 void test_steps_arguments(const struct fixture *fixture)
 {
     struct segmenter segmenter = segmenter_open_all(fixture->words);
@@ -157,44 +169,51 @@ void test_steps_arguments(const struct fixture *fixture)
     CHECK_STATUS(zsseg_step(handle, 1, NULL), ZSSEG_E_NULL_POINTER);
     CHECK_STATUS(zsseg_step(NULL, 1, &done), ZSSEG_E_NULL_POINTER);
     CHECK_STATUS(zsseg_begin(NULL, &job.frame, &job.output), ZSSEG_E_NULL_POINTER);
-    CHECK_STATUS(zsseg_begin(handle, NULL, &job.output), ZSSEG_E_NULL_POINTER);
-    CHECK_STATUS(zsseg_begin(handle, &job.frame, NULL), ZSSEG_E_NULL_POINTER);
     CHECK(done == 77);
+    CHECK(step_through(handle, 3) > 1);
+    CHECK(planes_equal(&job.planes, &whole));
+
+    check_refused(handle, &job, NULL, &job.output, ZSSEG_E_NULL_POINTER);
+    check_refused(handle, &job, &job.frame, NULL, ZSSEG_E_NULL_POINTER);
     frame = job.frame;
     frame.struct_size -= 1;
-    CHECK_STATUS(zsseg_begin(handle, &frame, &job.output), ZSSEG_E_STRUCT_SIZE);
+    check_refused(handle, &job, &frame, &job.output, ZSSEG_E_STRUCT_SIZE);
     frame = job.frame;
     frame.features = NULL;
-    CHECK_STATUS(zsseg_begin(handle, &frame, &job.output), ZSSEG_E_NULL_POINTER);
+    check_refused(handle, &job, &frame, &job.output, ZSSEG_E_NULL_POINTER);
     frame.features = &job.features;
     frame.image = &image;
-    CHECK_STATUS(zsseg_begin(handle, &frame, &job.output), ZSSEG_E_INVALID_ARGUMENT);
+    check_refused(handle, &job, &frame, &job.output, ZSSEG_E_INVALID_ARGUMENT);
 
     /* Every plane against everything that is read, the affinity's features included. */
     frame = job.frame;
     frame.affinity = &affinity;
     shared = job.output;
     shared.labels = job.values.data;
-    CHECK_STATUS(zsseg_begin(handle, &frame, &shared), ZSSEG_E_OVERLAP);
+    check_refused(handle, &job, &frame, &shared, ZSSEG_E_OVERLAP);
     shared.labels = keys.data;
-    CHECK_STATUS(zsseg_begin(handle, &frame, &shared), ZSSEG_E_OVERLAP);
+    check_refused(handle, &job, &frame, &shared, ZSSEG_E_OVERLAP);
     shared = job.output;
     shared.unknown = segmenter.arena.data + segmenter.arena.len - 1;
-    CHECK_STATUS(zsseg_begin(handle, &frame, &shared), ZSSEG_E_OVERLAP);
+    check_refused(handle, &job, &frame, &shared, ZSSEG_E_OVERLAP);
     shared.unknown = (uint8_t *)job.output.labels + FRAME_PIXELS - 1;
-    CHECK_STATUS(zsseg_begin(handle, &frame, &shared), ZSSEG_E_OVERLAP);
-    CHECK(step_through(handle, 3) > 1);
-    CHECK(planes_equal(&job.planes, &whole));
-
-    /* What is found out later than that gives the frame up. */
-    CHECK_STATUS(zsseg_begin(handle, &job.frame, &job.output), ZSSEG_OK);
-    job.frame.width = FRAME_WIDTH + 1;
-    CHECK_STATUS(zsseg_begin(handle, &job.frame, &job.output), ZSSEG_E_FRAME_SIZE);
-    CHECK_STATUS(zsseg_step(handle, 1, &done), ZSSEG_E_INVALID_STATE);
+    check_refused(handle, &job, &frame, &shared, ZSSEG_E_OVERLAP);
+    shared = job.output;
+    shared.labels_stride_bytes -= 1;
+    check_refused(handle, &job, &job.frame, &shared, ZSSEG_E_STRIDE_TOO_SHORT);
+    frame = job.frame;
+    frame.width = FRAME_WIDTH + 1;
+    check_refused(handle, &job, &frame, &job.output, ZSSEG_E_FRAME_SIZE);
     frame.features = NULL;
-    frame.affinity = NULL;
     frame.image = &image;
-    CHECK_STATUS(zsseg_begin(handle, &frame, &job.output), ZSSEG_E_UNSUPPORTED); /* no network */
+    check_refused(handle, &job, &frame, &job.output, ZSSEG_E_UNSUPPORTED); /* no network */
+
+    CHECK_STATUS(zsseg_begin(handle, &job.frame, &job.output), ZSSEG_OK);
+    CHECK_STATUS(zsseg_segment(handle, NULL, &job.output), ZSSEG_E_NULL_POINTER);
+    CHECK_STATUS(zsseg_step(handle, 1, &done), ZSSEG_E_INVALID_STATE);
+    CHECK_STATUS(zsseg_begin(handle, &job.frame, &job.output), ZSSEG_OK);
+    CHECK_STATUS(zsseg_segment_features(handle, NULL, 1, 1, &job.output), ZSSEG_E_NULL_POINTER);
+    CHECK_STATUS(zsseg_step(handle, 1, &done), ZSSEG_E_INVALID_STATE);
     check_given_up(handle);
     job_close(&job);
     bytes_free(&keys);

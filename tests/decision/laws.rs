@@ -237,3 +237,28 @@ fn ties_go_to_the_lowest_label_in_every_decision() {
         assert_eq!(labels(segmenter, &model.map(&logits), (5, 5)), [2; 25]);
     });
 }
+
+/// Nothing is known of a pixel without finite logits, and every threshold leaves it open.
+#[test]
+fn what_is_no_number_passes_no_threshold() {
+    let stackings = [Stacking::Off, Stacking::Logits(0.5), Stacking::Probabilities(0.5)];
+    let unknowns = [UnknownScore::Margin, UnknownScore::Energy { reference: 0.0 }];
+    let thresholds = [
+        Decision { min_confidence: 0.01, ..PLAIN },
+        Decision { min_margin: 0.01, ..PLAIN },
+        Decision { max_unknown: 0.99, ..PLAIN },
+    ];
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut scene = Scene::new(5, (3, 4), 2, 7);
+        scene.logits.fill(value);
+        for (stacking, unknown) in stackings.into_iter().flat_map(|s| unknowns.map(|u| (s, u))) {
+            for threshold in thresholds {
+                let mask = scene.of(Decision { stacking, unknown, ..threshold });
+                let case = format!("{value} {stacking:?} {unknown:?} {threshold:?}");
+                assert!(mask.labels.iter().all(|&label| label == u16::MAX), "{case}");
+                assert!(mask.confidence.iter().chain(&mask.margin).all(|&v| v == 0), "{case}");
+                assert!(mask.unknown.iter().all(|&unknown| unknown == 255), "{case}");
+            }
+        }
+    }
+}

@@ -734,7 +734,8 @@ zsseg_status_t zsseg_bundle_embed(const void *bundle,
                                   zsseg_error_t *error);
 
 /**
- * What each class that may be added costs, with this bundle and these limits.
+ * What each class that may be added costs, with this bundle and these limits. ZSSEG_E_UNSUPPORTED
+ * if its head is one of logits, which takes no classes.
  *
  * Requires: `bundle` leads to `bundle_bytes` readable bytes; the others are NULL or valid.
  */
@@ -1041,7 +1042,8 @@ zsseg_status_t zsseg_set_smoothing(zsseg_t *handle,
                                    float cut);
 
 /**
- * Forgets the frames that later ones would be smoothed with, as after a change of camera.
+ * Forgets the frames that later ones would be smoothed with, as after a change of camera. A frame
+ * at work is given up.
  *
  * Requires: `handle` came from zsseg_init() and no other thread uses it.
  */
@@ -1059,7 +1061,7 @@ zsseg_status_t zsseg_set_fusion(zsseg_t *handle,
 /**
  * Gives the segmenter a clock, for zsseg_set_deadline_us() and zsseg_stage_times(): nanoseconds
  * since any fixed moment, never backwards. It is called on the thread that works on the handle, a
- * few times per piece of work. NULL takes clock and deadline away.
+ * few times per piece of work. NULL takes clock and deadline away. A frame at work is given up.
  *
  * Requires: `handle` came from zsseg_init() and no other thread uses it; `now_ns` is NULL or a
  * function that any thread may call and that does not unwind.
@@ -1133,8 +1135,8 @@ zsseg_status_t zsseg_stage_times(zsseg_t *handle, zsseg_times_t *times);
  * is cut into at most as many parts as zsseg_limits_t.threads says, and `pool->run` is called
  * with them on the thread that works on the handle, many times per frame. NULL gives all work to
  * that thread again. The masks are the same. zsseg_step() makes pictures and masks on the calling
- * thread alone, and so do builds without std; an ONNX network has threads of its own;
- * microcontrollers work on one.
+ * thread alone but for UINT32_MAX pieces, and builds without std always do; an ONNX network has
+ * threads of its own; microcontrollers work on one.
  *
  * Requires: `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL, or its
  * function keeps what zsseg_run_parts_t says for as long as it is set.

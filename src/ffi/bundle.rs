@@ -188,7 +188,8 @@ pub unsafe extern "C" fn zsseg_bundle_embed(
     unsafe { report(result, error) }
 }
 
-/// What each class that may be added costs, with this bundle and these limits.
+/// What each class that may be added costs, with this bundle and these limits. ZSSEG_E_UNSUPPORTED
+/// if its head is one of logits, which takes no classes.
 ///
 /// # Safety
 /// `bundle` leads to `bundle_bytes` readable bytes; the others are NULL or valid.

@@ -1,6 +1,8 @@
 //! The functions of `include/zsseg.h` about a segmenter's classes.
 
-use super::convert::{check_out, floats, label, name, no_such, not_null, phrase, put, read, write};
+use super::convert::{
+    check_out, floats, label, name, no_such, not_null, phrase, put, read, unused, write,
+};
 use super::guard::{Handle, Span, with_handle};
 use super::types::*;
 use super::types_classes::*;
@@ -17,6 +19,7 @@ impl zsseg_new_class_t {
         if self.flags & !KNOWN != 0 {
             return Err(no_such("flags of a new class", self.flags, KNOWN));
         }
+        unused(self.reserved, "reserved of a new class")?;
         let label = match self.flags & ZSSEG_NEW_CLASS_LABEL {
             0 => None,
             _ => Some(label(self.label)?),

@@ -77,6 +77,14 @@ pub(super) unsafe fn read<T: Versioned>(pointer: *const T, what: &'static str) -
     }
 }
 
+/// Refuses a field that has no meaning yet and is not 0.
+pub(super) fn unused(field: u32, what: &'static str) -> Result<()> {
+    if field == 0 {
+        return Ok(());
+    }
+    Err(Status::InvalidArgument.about(what).numbers(field.into(), 0))
+}
+
 /// Checks a struct that is to be written later.
 pub(super) fn check_out<T: Versioned>(pointer: *const T, what: &'static str) -> Result<()> {
     checked_size(pointer, what).map(|_| ())

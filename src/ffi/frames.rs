@@ -1,6 +1,6 @@
 //! The caller's frames, features and planes.
 
-use super::convert::{floats, no_such, not_null, read};
+use super::convert::{floats, no_such, not_null, read, unused};
 use super::guard::{Handle, Span};
 use super::types::*;
 use super::types_work::zsseg_frame_t;
@@ -59,6 +59,10 @@ impl Frame {
         let frame = unsafe { read(frame, "frame")? };
         // SAFETY: as promised by the caller.
         let output = unsafe { read(output, "output")? };
+        unused(frame.reserved, "reserved of a frame")?;
+        if !frame.image.is_null() {
+            unused(frame.width | frame.height, "size beside an image")?;
+        }
         let input = match (frame.image.is_null(), frame.features.is_null()) {
             (true, true) => return Err(Status::NullPointer.about("image and features")),
             (false, false) => {
@@ -152,6 +156,7 @@ impl zsseg_features_t {
     /// # Safety
     /// `data` is NULL or leads to `len` readable values.
     pub(super) unsafe fn as_map<'a>(&self) -> Result<Map<'a, f32>> {
+        unused(self.reserved, "reserved of features")?;
         // SAFETY: as promised by the caller.
         let data = unsafe { floats(self.data, self.len, "features")? };
         let layout = match self.layout {

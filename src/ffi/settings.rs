@@ -126,7 +126,8 @@ pub unsafe extern "C" fn zsseg_set_smoothing(
     unsafe { with_handle(handle, call) }
 }
 
-/// Forgets the frames that later ones would be smoothed with, as after a change of camera.
+/// Forgets the frames that later ones would be smoothed with, as after a change of camera. A frame
+/// at work is given up.
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it.
@@ -164,7 +165,7 @@ pub unsafe extern "C" fn zsseg_set_fusion(
 
 /// Gives the segmenter a clock, for zsseg_set_deadline_us() and zsseg_stage_times(): nanoseconds
 /// since any fixed moment, never backwards. It is called on the thread that works on the handle, a
-/// few times per piece of work. NULL takes clock and deadline away.
+/// few times per piece of work. NULL takes clock and deadline away. A frame at work is given up.
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it; `now_ns` is NULL or a

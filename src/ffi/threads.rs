@@ -1,6 +1,6 @@
 //! The program's threads: `zsseg_set_thread_pool()`.
 
-use super::convert::read;
+use super::convert::{read, unused};
 use super::guard::{Handle, catch, with_handle};
 use super::types::*;
 use super::types_work::*;
@@ -106,8 +106,8 @@ impl ThreadPool for ProgramThreads {
 /// is cut into at most as many parts as zsseg_limits_t.threads says, and `pool->run` is called
 /// with them on the thread that works on the handle, many times per frame. NULL gives all work to
 /// that thread again. The masks are the same. zsseg_step() makes pictures and masks on the calling
-/// thread alone, and so do builds without std; an ONNX network has threads of its own;
-/// microcontrollers work on one.
+/// thread alone but for UINT32_MAX pieces, and builds without std always do; an ONNX network has
+/// threads of its own; microcontrollers work on one.
 ///
 /// # Safety
 /// `handle` came from zsseg_init() and no other thread uses it; `pool` is NULL, or its
@@ -124,6 +124,7 @@ pub unsafe extern "C" fn zsseg_set_thread_pool(
         }
         // SAFETY: as promised by the caller.
         let pool = unsafe { read(pool, "pool")? };
+        unused(pool.reserved, "reserved of a pool")?;
         let run = pool.run.ok_or(Status::NullPointer.about("run of the pool"))?;
         let threads = handle.threads();
         threads.set(run as *mut c_void, pool.context);

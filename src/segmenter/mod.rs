@@ -180,8 +180,10 @@ impl<'a> Segmenter<'a> {
         self.engine.set_thread_pool(pool);
     }
 
-    /// Measures stages with `clock` from the next frame on.
+    /// Measures stages with `clock` from the next frame on. A frame at work, whose time began by
+    /// another clock, is given up.
     pub fn set_clock(&mut self, clock: Clock) {
+        self.cancel_frame();
         self.clock = clock;
         self.decoder.set_clock(clock);
     }
@@ -260,8 +262,10 @@ impl<'a> Segmenter<'a> {
         Ok(())
     }
 
-    /// Forgets the frames that later ones would be smoothed with, as after a change of camera.
+    /// Forgets the frames that later ones would be smoothed with, as after a change of camera. A
+    /// frame at work is given up.
     pub fn forget(&mut self) {
+        self.cancel_frame();
         self.decoder.forget();
     }
 

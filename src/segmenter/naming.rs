@@ -264,8 +264,13 @@ impl Segmenter<'_> {
     /// What each class that may be added costs.
     ///
     /// # Errors
-    /// Those of [`Segmenter::arena_bytes`].
+    /// Those of [`Segmenter::arena_bytes`]; [`Status::Unsupported`] if the bundle's head takes no
+    /// classes.
     pub fn class_cost(bundle: &Bundle<'_>, limits: &Limits) -> Result<ClassCost> {
+        Segmenter::arena_bytes(bundle, limits)?;
+        if bundle.head().kind == HeadKind::Logits {
+            return Err(Status::Unsupported.about("classes, with a head of logits"));
+        }
         let room = MAX_CLASSES.saturating_sub(bundle.head().classes) / 2;
         let many = room.min(64);
         if many == 0 {

@@ -66,6 +66,8 @@ void test_class_cost(const struct fixture *fixture)
     limits.extra_classes = 4096 - CLASSES + 1;
     CHECK_STATUS(zsseg_arena_size(words.data, words.len, &limits, &many, NULL),
                  ZSSEG_E_LIMIT_EXCEEDED);
+    CHECK_STATUS(zsseg_class_cost(words.data, words.len, &limits, &cost, NULL),
+                 ZSSEG_E_LIMIT_EXCEEDED);
 }
 
 static void check_described(zsseg_t *handle)

@@ -103,7 +103,7 @@ static void check_given_up(zsseg_t *handle)
     decision.struct_size = sizeof decision;
     CHECK_STATUS(zsseg_decision(handle, &decision), ZSSEG_OK);
     job_open(&job);
-    for (number = 0; number < 6; number++) {
+    for (number = 0; number < 8; number++) {
         CHECK_STATUS(zsseg_begin(handle, &job.frame, &job.output), ZSSEG_OK);
         CHECK_STATUS(zsseg_step(handle, 2, &done), ZSSEG_OK);
         CHECK(done == 0);
@@ -124,6 +124,12 @@ static void check_given_up(zsseg_t *handle)
             break;
         case 4:
             CHECK_STATUS(zsseg_set_smoothing(handle, 1.0f, 1.0f), ZSSEG_OK);
+            break;
+        case 5:
+            CHECK_STATUS(zsseg_forget(handle), ZSSEG_OK);
+            break;
+        case 6:
+            CHECK_STATUS(zsseg_set_clock(handle, NULL), ZSSEG_OK);
             break;
         default:
             planes = planes_segmented(handle, SEED);
@@ -157,6 +163,7 @@ void test_steps_arguments(const struct fixture *fixture)
     zsseg_image_t image = image_rgb8(whole.labels.data, 5, 3);
     struct bytes keys = features_new(1);
     zsseg_features_t affinity = features_of(keys);
+    zsseg_features_t features;
     zsseg_output_t shared;
     zsseg_frame_t frame;
     struct job job;
@@ -184,6 +191,17 @@ void test_steps_arguments(const struct fixture *fixture)
     frame.features = &job.features;
     frame.image = &image;
     check_refused(handle, &job, &frame, &job.output, ZSSEG_E_INVALID_ARGUMENT);
+    frame = job.frame;
+    frame.reserved = 1;
+    check_refused(handle, &job, &frame, &job.output, ZSSEG_E_INVALID_ARGUMENT);
+    features = job.features;
+    features.reserved = 1;
+    frame = job.frame;
+    frame.features = &features;
+    check_refused(handle, &job, &frame, &job.output, ZSSEG_E_INVALID_ARGUMENT);
+    frame.features = NULL;
+    frame.image = &image; /* with a width beside it */
+    check_refused(handle, &job, &frame, &job.output, ZSSEG_E_INVALID_ARGUMENT);
 
     /* Every plane against everything that is read, the affinity's features included. */
     frame = job.frame;
@@ -206,6 +224,7 @@ void test_steps_arguments(const struct fixture *fixture)
     check_refused(handle, &job, &frame, &job.output, ZSSEG_E_FRAME_SIZE);
     frame.features = NULL;
     frame.image = &image;
+    frame.width = frame.height = 0;
     check_refused(handle, &job, &frame, &job.output, ZSSEG_E_UNSUPPORTED); /* no network */
 
     CHECK_STATUS(zsseg_begin(handle, &job.frame, &job.output), ZSSEG_OK);

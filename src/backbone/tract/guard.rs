@@ -56,6 +56,13 @@ pub(super) struct GraphModel {
 }
 
 impl GraphModel {
+    /// The version of ONNX that its operators are of.
+    pub(super) fn version(&self) -> i64 {
+        let is_onnx = |domain: &str| matches!(domain, "" | "ai.onnx");
+        let import = self.proto.opset_import.iter().find(|import| is_onnx(&import.domain));
+        import.map_or(0, |import| import.version)
+    }
+
     /// Puts the model together again, without what only tools read.
     pub(super) fn into_proto(self) -> ModelProto {
         ModelProto {
@@ -88,7 +95,7 @@ pub(super) fn check(framework: &Onnx, graph: &GraphProto) -> Result<()> {
     for tensor in &graph.initializer {
         check_tensor(tensor, &tensor.name)?;
     }
-    let constants = constants(graph);
+    let constants = integer_constants(graph);
     for node in &graph.node {
         check_operator(framework, node)?;
         check_places(graph, node)?;
@@ -96,6 +103,7 @@ pub(super) fn check(framework: &Onnx, graph: &GraphProto) -> Result<()> {
             check_attribute(node, attribute)?;
         }
         check_made_size(node, &constants)?;
+        check_meaning(node, &constants)?;
         for subgraph in subgraphs(node) {
             check(framework, subgraph)?;
         }
@@ -111,6 +119,30 @@ fn check_operator(framework: &Onnx, node: &NodeProto) -> Result<()> {
     }
     if !framework.op_register.0.contains_key(operator) {
         return Err(load_refusal(&format!("{name}: operator {operator} is not supported")));
+    }
+    Ok(())
+}
+
+/// Refuses what tract computes without an end, by a panic, or as something else.
+fn check_meaning(node: &NodeProto, constants: &HashMap<&str, Vec<i64>>) -> Result<()> {
+    let refuse = |reason: &str| Err(load_refusal(&format!("{}: {reason}", title(node))));
+    let list = |name: &str| node.attribute.iter().find(|one| one.name == name);
+    match &*node.op_type {
+        "Transpose" => {
+            let mut axes = list("perm").map_or(Vec::new(), |perm| perm.ints.clone());
+            axes.sort_unstable();
+            if !axes.iter().copied().eq(0..axes.len() as i64) {
+                return refuse("its perm does not name every axis once");
+            }
+        }
+        "Range" => {
+            let step = node.input.get(2).and_then(|name| constants.get(&**name));
+            if step.is_some_and(|step| step.contains(&0)) {
+                return refuse("its step is 0");
+            }
+        }
+        "GlobalLpPool" => return refuse("GlobalLpPool is not supported"),
+        _ => {}
     }
     Ok(())
 }
@@ -148,6 +180,9 @@ fn check_attribute(node: &NodeProto, attribute: &AttributeProto) -> Result<()> {
         "pads" | "output_padding" => -MAX_WINDOW,
         "kernel_shape" | "strides" | "dilations" => 1,
         "group" if attribute.i < 1 => return Err(load_refusal(&format!("{name} is below 1"))),
+        "blocksize" | "num_groups" if !(1..=MAX_WINDOW).contains(&attribute.i) => {
+            return Err(load_refusal(&format!("{name} is out of range")));
+        }
         _ => return Ok(()),
     };
     if attribute.ints.iter().any(|value| !(lowest..=MAX_WINDOW).contains(value)) {
@@ -211,7 +246,7 @@ fn typed_len(tensor: &TensorProto, element: DataType) -> usize {
 }
 
 /// The small integer constants of a graph, by name.
-fn constants(graph: &GraphProto) -> HashMap<&str, Vec<i64>> {
+pub(super) fn integer_constants(graph: &GraphProto) -> HashMap<&str, Vec<i64>> {
     let tensors = graph.initializer.iter().map(|tensor| (&*tensor.name, tensor));
     let nodes = graph.node.iter().filter(|node| node.op_type == "Constant");
     let values = nodes.filter_map(|node| {

@@ -1,7 +1,7 @@
 //! tract's pipeline: from the bytes of an ONNX model to an execution plan.
 
 use super::fake_quantize::emulate;
-use super::simplify::simplify;
+use super::simplify::{optimize, simplify};
 use super::{
     Options, OutputShape, coverage, cut, guard, integers, legalise, quantize, requantize, resize,
 };
@@ -14,6 +14,7 @@ use std::format;
 use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
+use tract_core::ops::array::Pad;
 use tract_core::prelude::*;
 use tract_core::runtime::RunOptions;
 use tract_core::transform::get_transform;
@@ -141,7 +142,8 @@ fn checked(
 ) -> Result<guard::GraphModel> {
     let mut model = guard::parse(framework, onnx)?;
     cut::cut(&mut model.graph, source, wanted)?;
-    legalise::legalise(&mut model.graph)?;
+    let version = model.version();
+    legalise::legalise(&mut model.graph, version)?;
     guard::check(framework, &model.graph)?;
     Ok(model)
 }
@@ -155,6 +157,7 @@ fn typed(framework: &Onnx, proto: &ModelProto, source: &Source<'_>) -> Result<Ty
     };
     let model = build().map_err(|error| load_error(&error))?;
     check_sizes(&model)?;
+    check_pads(&model)?;
     Ok(model)
 }
 
@@ -175,11 +178,12 @@ pub(super) fn decluttered(onnx: &[u8], source: &Source<'_>, wanted: &[&str]) -> 
     Ok(model)
 }
 
-/// tract's ONNX front end with this library's quantisation operators in place of its own.
+/// tract's ONNX front end with this library's operators in place of some of its own.
 pub(super) fn framework() -> Onnx {
     let mut framework = tract_onnx::onnx().with_ignore_output_types(true);
     quantize::register(&mut framework.op_register);
     requantize::register(&mut framework.op_register);
+    legalise::register(&mut framework.op_register);
     framework
 }
 
@@ -205,7 +209,7 @@ fn plan(mut model: TypedModel, threads: u32) -> TractResult<TypedSimpleState> {
     // tract's depthwise convolutions are several times faster with the channels last.
     if let Some(channels_last) = get_transform("conv_nhwc")? {
         channels_last.transform(&mut model)?;
-        model.declutter()?;
+        simplify(&mut model)?;
     }
     resize::replace(&mut model)?;
     // Always explicit: otherwise the plan would follow a default of the whole process.
@@ -214,7 +218,7 @@ fn plan(mut model: TypedModel, threads: u32) -> TractResult<TypedSimpleState> {
         threads => Executor::multithread(threads as usize),
     };
     let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
-    let model = model.into_optimized()?;
+    optimize(&mut model)?;
     TypedSimplePlan::new_with_options(model, &options)?.spawn()
 }
 
@@ -246,6 +250,18 @@ fn check_sizes(model: &TypedModel) -> Result<()> {
                 let error = Status::LimitExceeded.about("tensor of the network");
                 return Err(error.text(format!("{} has {bytes} bytes", node.name)));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses pads below 0 that are computed, which tract takes for giant ones.
+fn check_pads(model: &TypedModel) -> Result<()> {
+    for node in model.nodes() {
+        let pads = node.op_as::<Pad>().map_or(&[][..], |pad| &pad.pads);
+        if pads.iter().any(|&(before, after)| before.max(after) > isize::MAX as usize) {
+            let text = format!("node \"{}\": negative pads that are computed", node.name);
+            return Err(load_refusal(&text));
         }
     }
     Ok(())

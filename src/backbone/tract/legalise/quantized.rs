@@ -1,15 +1,13 @@
-//! Rewrites quantised operators (onnxruntime's QOperator format) as the QDQ form of the same:
-//! dequantise, compute in floats, quantise; and Elu, Celu and Selu, which tract computes by a
-//! condition, as sums of two functions.
+//! Quantised operators (onnxruntime's QOperator format) in the QDQ form: dequantise, compute in
+//! floats, quantise.
 //!
 //! Most of them tract has not. QLinearConv it has, in integers, but ten times slower than the QDQ
-//! form, which [`super::integers`] computes just as exactly.
+//! form, which [`super::super::integers`] computes just as exactly.
 
-use super::guard::title;
-use super::integers::parameters_of;
-use super::load::load_refusal;
+use super::super::guard::title;
+use super::super::load::load_refusal;
+use super::{Rewriter, attribute, input, integer};
 use crate::status::Result;
-use std::collections::{HashMap, HashSet};
 use std::format;
 use std::string::{String, ToString};
 use std::vec;
@@ -17,25 +15,6 @@ use std::vec::Vec;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
-
-/// Rewrites `graph`. If its output is written by a quantising node, the output becomes the
-/// dequantised tensor.
-pub(super) fn legalise(graph: &mut GraphProto) -> Result<()> {
-    let nodes = core::mem::take(&mut graph.node);
-    let mut rewriter = Rewriter {
-        nodes: Vec::with_capacity(nodes.len()),
-        constants: Vec::new(),
-        scales: graph.initializer.iter().filter_map(scales).collect(),
-        known: graph.initializer.iter().map(|tensor| tensor.name.clone()).collect(),
-    };
-    for node in nodes {
-        rewriter.rewrite(node)?;
-    }
-    rewriter.dequantize_output(graph);
-    graph.node = rewriter.nodes;
-    graph.initializer.append(&mut rewriter.constants);
-    Ok(())
-}
 
 /// Names of the tensors that an integer tensor comes with.
 #[derive(Clone, Debug)]
@@ -46,61 +25,11 @@ struct Quantized {
     zero_point: String,
 }
 
-struct Rewriter {
-    nodes: Vec<NodeProto>,
-    /// New initialisers.
-    constants: Vec<TensorProto>,
-    /// The model's initialisers that may be scales.
-    scales: HashMap<String, Vec<f32>>,
-    /// Names of the model's initialisers.
-    known: HashSet<String>,
-}
-
-/// Name and values of an initialiser of few floats.
-fn scales(tensor: &TensorProto) -> Option<(String, Vec<f32>)> {
-    Some((tensor.name.clone(), parameters_of(tensor).filter(|_| is_float(tensor))?))
-}
-
-fn is_float(tensor: &TensorProto) -> bool {
-    tensor.data_type == DataType::Float as i32
-}
-
 impl Rewriter {
-    fn rewrite(&mut self, node: NodeProto) -> Result<()> {
-        match &*node.op_type {
-            "QLinearConv" => self.convolution(node),
-            "QLinearAdd" => self.binary(&node, "Add"),
-            "QLinearMul" => self.binary(&node, "Mul"),
-            "QLinearMatMul" if self.has_scales(&node, &[1, 4, 6]) => self.binary(&node, "MatMul"),
-            "MatMulInteger" if self.has_zero_points(&node) => self.integers(&node, "MatMul"),
-            "ConvInteger" if self.has_zero_points(&node) => self.integers(&node, "Conv"),
-            "QLinearSigmoid" => self.unary(&node, "Sigmoid"),
-            "QLinearLeakyRelu" => self.unary(&node, "LeakyRelu"),
-            "QLinearSoftmax" => self.unary(&node, "Softmax"),
-            "QLinearAveragePool" => self.unary(&node, "AveragePool"),
-            "QLinearGlobalAveragePool" => self.unary(&node, "GlobalAveragePool"),
-            "QLinearConcat" => self.concat(&node),
-            "QGemm" => self.gemm(&node),
-            "Elu" => self.exponential(&node, [float(&node, "alpha", 1.0), 1.0, 1.0]),
-            "Celu" => {
-                let alpha = float(&node, "alpha", 1.0);
-                self.exponential(&node, [alpha, alpha, 1.0])
-            }
-            "Selu" => {
-                let alpha = float(&node, "alpha", 1.673_263_2);
-                self.exponential(&node, [alpha, 1.0, float(&node, "gamma", 1.050_701)])
-            }
-            _ => {
-                self.nodes.push(node);
-                Ok(())
-            }
-        }
-    }
-
     /// Inputs: x, scale, zero point, weights, scale, zero point, result's scale and zero point,
     /// and optionally the i32 bias in steps of the product of both scales. Without constant
     /// scales the node stays as it is.
-    fn convolution(&mut self, node: NodeProto) -> Result<()> {
+    pub(super) fn convolution(&mut self, node: NodeProto) -> Result<()> {
         let scales = |at| input(&node, at).and_then(|name| self.scales.get(name));
         let (Some([x_scale]), Some(weight_scales)) = (scales(1).map(|one| &one[..]), scales(4))
         else {
@@ -122,26 +51,26 @@ impl Rewriter {
     }
 
     /// Inputs: a, scale, zero point, b, scale, zero point, result's scale and zero point.
-    fn binary(&mut self, node: &NodeProto, operator: &str) -> Result<()> {
+    pub(super) fn binary(&mut self, node: &NodeProto, operator: &str) -> Result<()> {
         let a = self.dequantize(node, quantized(node, 0)?, None);
         let b = self.dequantize(node, quantized(node, 3)?, None);
         self.compute(node, operator, vec![a, b], Vec::new(), 6)
     }
 
     /// Whether these inputs are one known number each.
-    fn has_scales(&self, node: &NodeProto, inputs: &[usize]) -> bool {
+    pub(super) fn has_scales(&self, node: &NodeProto, inputs: &[usize]) -> bool {
         let is_number = |name| self.scales.get(name).is_some_and(|scales| scales.len() == 1);
         inputs.iter().all(|&at| input(node, at).is_some_and(is_number))
     }
 
     /// Whether the zero points of a product of integers are known, if there are any.
-    fn has_zero_points(&self, node: &NodeProto) -> bool {
+    pub(super) fn has_zero_points(&self, node: &NodeProto) -> bool {
         [2, 3].iter().all(|&at| input(node, at).is_none_or(|name| self.known.contains(name)))
     }
 
     /// Inputs: a, b, and optionally their zero points. The result, i32 in the model, is the same
     /// numbers in floats, exact below 2^24.
-    fn integers(&mut self, node: &NodeProto, operator: &str) -> Result<()> {
+    pub(super) fn integers(&mut self, node: &NodeProto, operator: &str) -> Result<()> {
         let scale = format!("{}\u{1}one", node.output.first().map_or("", |output| output));
         self.constants.push(scale_tensor(scale.clone(), vec![1.0]));
         let mut inputs = Vec::new();
@@ -157,7 +86,7 @@ impl Rewriter {
     }
 
     /// Inputs: x, scale, zero point, result's scale and zero point.
-    fn unary(&mut self, node: &NodeProto, operator: &str) -> Result<()> {
+    pub(super) fn unary(&mut self, node: &NodeProto, operator: &str) -> Result<()> {
         if integer(node, "channels_last").unwrap_or(0) != 0 {
             return Err(load_refusal(&format!("{}: channels_last is not supported", title(node))));
         }
@@ -168,7 +97,7 @@ impl Rewriter {
     }
 
     /// Inputs: result's scale and zero point, then each x with its scale and zero point.
-    fn concat(&mut self, node: &NodeProto) -> Result<()> {
+    pub(super) fn concat(&mut self, node: &NodeProto) -> Result<()> {
         let mut inputs = Vec::new();
         for first in (2..node.input.len()).step_by(3) {
             inputs.push(self.dequantize(node, quantized(node, first)?, None));
@@ -178,7 +107,7 @@ impl Rewriter {
 
     /// Inputs: a, scale, zero point, b, scale, zero point, and optionally the i32 bias in steps
     /// of the product of both scales and `alpha`, result's scale, zero point.
-    fn gemm(&mut self, node: &NodeProto) -> Result<()> {
+    pub(super) fn gemm(&mut self, node: &NodeProto) -> Result<()> {
         let (a, b) = (quantized(node, 0)?, quantized(node, 3)?);
         let (a_scale, b_scale) = (a.scale.clone(), b.scale.clone());
         // One scale per column of the product.
@@ -199,32 +128,6 @@ impl Rewriter {
             inputs.push(self.push(node, "Mul", vec![bias, alpha], Vec::new()));
         }
         self.compute(node, "Gemm", inputs, node.attribute.clone(), 7)
-    }
-
-    /// `(max(x, 0) + alpha * (exp(min(x, 0) / width) - 1)) * gamma`.
-    fn exponential(&mut self, node: &NodeProto, [alpha, width, gamma]: [f32; 3]) -> Result<()> {
-        let (Some(x), Some(result)) = (input(node, 0), node.output.first()) else {
-            return Err(load_refusal(&format!("{} lacks an input or output", title(node))));
-        };
-        let pair = |rewriter: &mut Rewriter, operator: &str, x: String, value: f32| {
-            let value = attribute("value_float", AttributeType::Float, 0, value);
-            let number = rewriter.push(node, "Constant", Vec::new(), vec![value]);
-            rewriter.push(node, operator, vec![x, number], Vec::new())
-        };
-        let above = self.push(node, "Relu", vec![x.into()], Vec::new());
-        let mut below = pair(self, "Min", x.into(), 0.0);
-        if width != 1.0 {
-            below = pair(self, "Div", below, width);
-        }
-        let below = self.push(node, "Exp", vec![below], Vec::new());
-        let below = pair(self, "Sub", below, 1.0);
-        let below = pair(self, "Mul", below, alpha);
-        let mut sum = self.push(node, "Add", vec![above, below], Vec::new());
-        if gamma != 1.0 {
-            sum = pair(self, "Mul", sum, gamma);
-        }
-        self.rename_last(sum, result);
-        Ok(())
     }
 
     /// Appends the float operator and the quantisation of its result, whose scale is the input
@@ -264,36 +167,7 @@ impl Rewriter {
         self.push(node, "DequantizeLinear", inputs, axis.into_iter().collect())
     }
 
-    /// Appends a node and names its output after the node it is part of.
-    fn push(
-        &mut self,
-        origin: &NodeProto,
-        operator: &str,
-        input: Vec<String>,
-        attribute: Vec<AttributeProto>,
-    ) -> String {
-        // The control character keeps the name apart from those of the model.
-        let stem = origin.output.first().map_or("", |output| output);
-        let name = format!("{stem}\u{1}{operator}{}", self.nodes.len());
-        self.nodes.push(NodeProto {
-            name: name.clone(),
-            op_type: operator.into(),
-            input,
-            output: vec![name.clone()],
-            attribute,
-            ..NodeProto::default()
-        });
-        name
-    }
-
-    fn rename_last(&mut self, from: String, to: &str) {
-        let last = self.nodes.last_mut().filter(|last| last.output == [from]);
-        if let Some(last) = last {
-            last.output = vec![to.into()];
-        }
-    }
-
-    fn dequantize_output(&mut self, graph: &mut GraphProto) {
+    pub(super) fn dequantize_output(&mut self, graph: &mut GraphProto) {
         let Some(output) = graph.output.first_mut() else { return };
         let writer = self.nodes.iter().find(|node| node.output.contains(&output.name));
         let Some(writer) = writer.cloned() else { return };
@@ -319,11 +193,6 @@ fn scale_tensor(name: String, scales: Vec<f32>) -> TensorProto {
     TensorProto { name, dims, data_type, float_data: scales, ..TensorProto::default() }
 }
 
-/// The name of an input that is there.
-fn input(node: &NodeProto, index: usize) -> Option<&str> {
-    node.input.get(index).map(|name| &**name).filter(|name| !name.is_empty())
-}
-
 /// The tensor at input `first` with the scale and zero point that follow it.
 fn quantized(node: &NodeProto, first: usize) -> Result<Quantized> {
     let (Some(tensor), Some(scale)) = (input(node, first), input(node, first + 1)) else {
@@ -332,16 +201,4 @@ fn quantized(node: &NodeProto, first: usize) -> Result<Quantized> {
     };
     let zero_point = input(node, first + 2).unwrap_or("");
     Ok(Quantized { tensor: tensor.into(), scale: scale.into(), zero_point: zero_point.into() })
-}
-
-pub(super) fn integer(node: &NodeProto, name: &str) -> Option<i64> {
-    node.attribute.iter().find(|one| one.name == name).map(|one| one.i)
-}
-
-fn float(node: &NodeProto, name: &str, absent: f32) -> f32 {
-    node.attribute.iter().find(|one| one.name == name).map_or(absent, |one| one.f)
-}
-
-pub(super) fn attribute(name: &str, kind: AttributeType, i: i64, f: f32) -> AttributeProto {
-    AttributeProto { name: name.into(), r#type: kind as i32, i, f, ..AttributeProto::default() }
 }

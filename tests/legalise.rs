@@ -507,3 +507,21 @@ fn attributes_that_mean_nothing_are_refused_by_name() {
         .refuse(&["node steps", "step is 0"]);
     Model::of_version(20).node("GlobalLpPool", &["x"], "y").refuse(&["node y", "GlobalLpPool"]);
 }
+
+#[test]
+fn functions_of_large_numbers_stay_finite() {
+    let picture = Planes::picture();
+    let steep = picture.map(|_, value| value * 200.0);
+    let large = || Model::new().floats("large", &[], &[200.0]).node("Mul", &["x", "large"], "a");
+    let exact = |value: f32| f64::from(value).max(0.0) + (-f64::from(value).abs()).exp().ln_1p();
+    large().node("Softplus", &["a"], "y").check(&steep.map(|_, value| exact(value) as f32));
+
+    let [channels, rows, columns] = steep.sides();
+    let logarithm = Planes::of([channels, rows, columns], |channel, row, column| {
+        let all = (0..channels).map(|channel| f64::from(steep.at(channel, row, column)));
+        let largest = all.clone().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = all.map(|value| (value - largest).exp()).sum();
+        (f64::from(steep.at(channel, row, column)) - largest - total.ln()) as f32
+    });
+    large().node("LogSoftmax", &["a"], "y").integer("axis", 1).check(&logarithm);
+}

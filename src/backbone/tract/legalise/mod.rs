@@ -89,6 +89,7 @@ impl Rewriter {
             "QLinearConcat" => self.concat(&node),
             "QGemm" => self.gemm(&node),
             "Pad" => self.pad(node),
+            "Softplus" => self.softplus(&node),
             "Elu" => self.exponential(&node, [float(&node, "alpha", 1.0), 1.0, 1.0]),
             "Celu" => {
                 let alpha = float(&node, "alpha", 1.0);

@@ -91,8 +91,8 @@ impl Rewriter {
             return Err(load_refusal(&format!("{}: channels_last is not supported", title(node))));
         }
         let x = self.dequantize(node, quantized(node, 0)?, None);
-        let quantizing_only = ["channels_last", "opset"];
-        let attributes = node.attribute.iter().filter(|one| !quantizing_only.contains(&&*one.name));
+        // A softmax looks at the version of ONNX that it was made for.
+        let attributes = node.attribute.iter().filter(|one| one.name != "channels_last");
         self.compute(node, operator, vec![x], attributes.cloned().collect(), 3)
     }
 

@@ -9,8 +9,8 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 use tract_core::internal::*;
-use tract_core::ops::math::ln;
-use tract_core::ops::nn::Softmax;
+use tract_core::ops::math::{exp, ln, sub};
+use tract_core::ops::nn::{Reduce, Reducer, Softmax};
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_hir::infer::*;
@@ -29,7 +29,9 @@ fn softmax(
     node: &NodeProto,
     is_logarithm: bool,
 ) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let is_one_axis = context.onnx_operator_set_version >= ALONG_ONE_AXIS;
+    // QLinearSoftmax says the version that it is of.
+    let version = node.get_attr_opt::<i64>("opset")?;
+    let is_one_axis = version.unwrap_or(context.onnx_operator_set_version) >= ALONG_ONE_AXIS;
     let axis = node.get_attr_opt::<i64>("axis")?.unwrap_or(if is_one_axis { -1 } else { 1 });
     Ok((expand(Along { axis, is_one_axis, is_logarithm }), Vec::new()))
 }
@@ -78,16 +80,38 @@ impl Expansion for Along {
             let join = AxisOp::Reshape(axis, joined.into(), whole.clone());
             wire = model.wire_node(format!("{prefix}.joined"), join, &[wire])?[0];
         }
-        let quant_output_dt = Some(fact.datum_type).filter(|element| !element.is_float());
-        let op = Softmax { axes: tvec!(axis), quant_output_dt, ..Softmax::default() };
-        wire = model.wire_node(format!("{prefix}.softmax"), op, &[wire])?[0];
-        if self.is_logarithm {
-            wire = model.wire_node(format!("{prefix}.logarithm"), ln(), &[wire])?[0];
-        }
+        wire = match self.is_logarithm {
+            true => logarithm(prefix, model, wire, axis)?,
+            false => {
+                let quant_output_dt = Some(fact.datum_type).filter(|element| !element.is_float());
+                let op = Softmax { axes: tvec!(axis), quant_output_dt, ..Softmax::default() };
+                model.wire_node(format!("{prefix}.softmax"), op, &[wire])?[0]
+            }
+        };
         if is_split {
             let split = AxisOp::Reshape(axis, whole, joined.into());
             wire = model.wire_node(format!("{prefix}.split"), split, &[wire])?[0];
         }
         Ok(tvec!(wire))
     }
+}
+
+/// `y - log(sum(exp(y)))` with `y = x - max(x)`: the logarithm of a softmax is none where the
+/// softmax is too small for a float.
+fn logarithm(
+    prefix: &str,
+    model: &mut TypedModel,
+    x: OutletId,
+    axis: usize,
+) -> TractResult<OutletId> {
+    let mut wire = |name: &str, op: Box<dyn TypedOp>, inputs: &[OutletId]| {
+        Ok(model.wire_node(format!("{prefix}.{name}"), op, inputs)?[0]) as TractResult<OutletId>
+    };
+    let reduce = |reducer| Box::new(Reduce::new(tvec!(axis), reducer));
+    let largest = wire("largest", reduce(Reducer::Max), &[x])?;
+    let below = wire("below", Box::new(sub()), &[x, largest])?;
+    let exponentials = wire("exponentials", Box::new(exp()), &[below])?;
+    let total = wire("sum", reduce(Reducer::Sum), &[exponentials])?;
+    let total = wire("logarithm", Box::new(ln()), &[total])?;
+    wire("result", Box::new(sub()), &[below, total])
 }

@@ -403,6 +403,7 @@ fn transposed_convolutions_cut_where_the_wanted_size_says() {
     let cases = [
         ("NOTSET", [12, 16], [1, 1]),
         ("NOTSET", [11, 14], [1, 2]),
+        ("NOTSET", [15, 20], [0, 0]),
         ("SAME_UPPER", [12, 14], [0, 1]),
         ("SAME_LOWER", [12, 14], [1, 2]),
     ];
@@ -433,7 +434,8 @@ fn transposed_convolutions_that_make_too_little_are_refused() {
         model.node("ConvTranspose", &["x", "weights"], "y")
     };
     model().integers("pads", &[4, 9, 4, 9]).refuse(&["node y", "cut off everything"]);
-    model().integers("output_shape", &[9, 8]).refuse(&["node y", "makes 8 elements, not 9"]);
+    let model = model().integers("strides", &[5, 5]).text("auto_pad", "SAME_UPPER");
+    model.refuse(&["node y", "elements, not 30"]);
 }
 
 #[test]
@@ -524,4 +526,23 @@ fn functions_of_large_numbers_stay_finite() {
         (f64::from(steep.at(channel, row, column)) - largest - total.ln()) as f32
     });
     large().node("LogSoftmax", &["a"], "y").integer("axis", 1).check(&logarithm);
+}
+
+/// Of 6 rows and 8 columns, by windows of 3 x 3: the last ones reach over the end.
+#[test]
+fn pools_without_padding_count_windows_that_reach_over_the_end() {
+    let x = Planes::picture();
+    let wanted = Planes::of([3, 3, 4], |c, row, column| {
+        let rows = 2 * row..(2 * row + 3).min(ROWS);
+        let taps =
+            rows.flat_map(|r| (2 * column..(2 * column + 3).min(COLUMNS)).map(move |at| (r, at)));
+        taps.map(|(r, at)| x.at(c, r, at)).fold(f32::NEG_INFINITY, f32::max)
+    });
+    Model::new()
+        .node("MaxPool", &["x"], "y")
+        .integers("kernel_shape", &[3, 3])
+        .integers("strides", &[2, 2])
+        .integer("ceil_mode", 1)
+        .text("auto_pad", "VALID")
+        .check(&wanted);
 }

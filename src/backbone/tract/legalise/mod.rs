@@ -73,7 +73,11 @@ fn is_float(tensor: &TensorProto) -> bool {
 }
 
 impl Rewriter {
-    fn rewrite(&mut self, node: NodeProto) -> Result<()> {
+    fn rewrite(&mut self, mut node: NodeProto) -> Result<()> {
+        if matches!(&*node.op_type, "MaxPool" | "AveragePool" | "QLinearAveragePool") {
+            // tract looks at `ceil_mode` where padding is told in numbers; without any it is 0.
+            node.attribute.retain(|one| one.name != "auto_pad" || one.s != b"VALID");
+        }
         match &*node.op_type {
             "QLinearConv" => self.convolution(node),
             "QLinearAdd" => self.binary(&node, "Add"),

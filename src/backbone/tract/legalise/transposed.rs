@@ -84,7 +84,7 @@ impl ConvTranspose {
         };
         let strides = list(&self.strides, 1, "strides")?;
         let dilations = list(&self.dilations, 1, "dilations")?;
-        let added = list(&self.output_padding, 0, "output_padding")?;
+        let mut added = list(&self.output_padding, 0, "output_padding")?;
         let wanted =
             self.output_shape.as_ref().map(|_| list(&self.output_shape, 0, "output_shape"));
         let wanted = wanted.transpose()?;
@@ -94,7 +94,12 @@ impl ConvTranspose {
         for axis in 0..rank {
             ensure!(input[axis] > 0 && kernel[axis] > 0, "its input or kernel is empty");
             let reach = (kernel[axis] - 1) * dilations[axis] + 1;
-            let full = (input[axis] - 1) * strides[axis] + added[axis] + reach;
+            let mut full = (input[axis] - 1) * strides[axis] + added[axis] + reach;
+            if let Some(wanted) = &wanted {
+                // What is wanted beyond that is added at the end.
+                added[axis] += wanted[axis].saturating_sub(full);
+                full = full.max(wanted[axis]);
+            }
             let (first, last) = match (&wanted, self.auto_pad) {
                 (Some(wanted), _) => self.cut(full, wanted[axis])?,
                 (None, AutoPad::None) => (pads[axis], pads[rank + axis]),

@@ -54,10 +54,10 @@ pub struct Limits {
     pub max_frame_width: u32,
     /// Highest frame that will be handed in, in pixels: 1 to [`MAX_FRAME_SIDE`].
     pub max_frame_height: u32,
-    /// Threads that may be used, the calling one among them: 1 to [`MAX_THREADS`]. A picture, a compiled
-    /// network and a mask use those of [`crate::threads::ThreadPool`], at most [`MAX_PARTS`], for each of
-    /// which the arena has memory; tract starts its own. Smoothing and fusion, and pictures and masks in
-    /// builds without `std`, are single-threaded.
+    /// Threads that may be used, the calling one among them: 1 to [`MAX_THREADS`]. A picture, a
+    /// compiled network and a mask use those of [`crate::threads::ThreadPool`], at most
+    /// [`MAX_PARTS`], for each of which the arena has memory; tract starts its own. Smoothing and
+    /// fusion, and pictures and masks in builds without `std`, are single-threaded.
     pub threads: u32,
     /// Classes that may be added or replaced at run time: 0 to [`MAX_CLASSES`] together with the
     /// model's own.

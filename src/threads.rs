@@ -63,8 +63,8 @@ impl<T: Task> Part for Share<T> {
     }
 }
 
-/// Has the first `count` parts run by `pool`, and those that it leaves out by this thread. `None` if
-/// one could not be done.
+/// Has the first `count` parts run by `pool`, and those that it leaves out by this thread. `None`
+/// if one could not be done.
 pub(crate) fn run_shares<T: Task>(
     pool: &dyn ThreadPool,
     shares: &mut Shares<T>,

@@ -49,8 +49,8 @@ pub struct StageTimes {
     pub fetch_ns: u64,
     /// The network.
     pub backbone_ns: u64,
-    /// Features to logits on the grid; with threads these are part of `upsample_ns`, since the clock
-    /// is asked on one thread alone.
+    /// Features to logits on the grid; with threads these are part of `upsample_ns`, since the
+    /// clock is asked on one thread alone.
     pub head_ns: u64,
     /// Spectral segments and their fusion with the logits.
     pub fusion_ns: u64,

@@ -115,8 +115,9 @@ impl Memory {
 #[cfg(target_os = "linux")]
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// Memory with room to start at a huge page; `None` if it would not fill one, or there is none. Pages
-/// that nobody touches take no memory. A kernel without huge pages refuses them, which does no harm.
+/// Memory with room to start at a huge page; `None` if it would not fill one, or there is none.
+/// Pages that nobody touches take no memory. A kernel without huge pages refuses them, which does
+/// no harm.
 #[cfg(target_os = "linux")]
 fn huge_pages(len: usize) -> Option<memmap2::MmapMut> {
     let mapped_bytes = len.checked_add(HUGE_PAGE_BYTES).filter(|_| len >= HUGE_PAGE_BYTES)?;

@@ -60,7 +60,8 @@ pub struct Args {
     /// Most pictures to calibrate with, evenly spread over the folder.
     #[arg(long, value_name = "N", default_value = "32")]
     pictures: NonZeroUsize,
-    /// Most pictures to measure errors on: of those left over, or some of the same if there are none.
+    /// Most pictures to measure errors on: of those left over, or some of the same if there are
+    /// none.
     #[arg(long, value_name = "N", default_value = "4")]
     check_pictures: NonZeroUsize,
     /// Take the mean error of rounded weights out of biases.

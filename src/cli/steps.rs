@@ -6,10 +6,10 @@ use std::fmt::Write;
 use std::format;
 use std::string::String;
 
-/// A line for each step: what it does, to which tensors, where its output lies, how many of its rows
-/// are in memory (`in 8`: they are made 8 at a time, with those of the steps of the chain above, of
-/// which less is in memory), bytes of its constants, multiply-accumulates, its time if `times_ms`
-/// gives one; and the sums.
+/// A line for each step: what it does, to which tensors, where its output lies, how many of its
+/// rows are in memory (`in 8`: they are made 8 at a time, with those of the steps of the chain
+/// above, of which less is in memory), bytes of its constants, multiply-accumulates, its time if
+/// `times_ms` gives one; and the sums.
 ///
 /// # Errors
 /// None for a plan that was checked.

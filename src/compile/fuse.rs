@@ -137,7 +137,8 @@ impl Graph {
         let channels = channels_of(node.inputs[1 - at])?;
         let keeps_shape = other.element_count() == self.value(node.output).element_count();
         let data = value.constant.as_deref()?;
-        // The last dim is another one where an axis of length 1 was left out, or channels are split.
+        // The last dim is another one where an axis of length 1 was left out, or channels are
+        // split.
         let last = [&value.dims, &other.dims].map(|dims| dims.last() == Some(&channels));
         let per_channel = data.len() == 1 || (data.len() == channels && last == [true; 2]);
         let commutes = matches!(op, BinaryOp::Add | BinaryOp::Multiply) || at == 1;

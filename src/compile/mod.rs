@@ -50,7 +50,8 @@ impl From<Target> for Settings {
 }
 
 /// Compiles `graph`. The plan reads the picture channels last: in floats, or in 8-bit
-/// numbers where the network begins by quantising it. `source_sha256` says which network it was made from.
+/// numbers where the network begins by quantising it. `source_sha256` says which network it was
+/// made from.
 ///
 /// # Errors
 /// [`Status::Unsupported`] with the name of a node that no step can do, or whose weights are beyond

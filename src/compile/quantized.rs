@@ -73,7 +73,8 @@ fn move_integers(graph: &mut Graph) {
     graph.drop_unread();
 }
 
-/// Takes strides that lie before a convolution into it, now that only a dequantisation lies between.
+/// Takes strides that lie before a convolution into it, now that only a dequantisation lies
+/// between.
 fn strides(graph: &mut Graph) {
     let mut index = 0;
     while index < graph.nodes.len() {

@@ -1,7 +1,7 @@
 //! Transposed convolutions as ordinary ones: with stride s, every s-th row and column of the output
-//! (a phase) is a convolution of the input with every s-th tap. The phases of a row of output pixels
-//! lie side by side as channels of one tensor, which is the same memory; rows are then put one after
-//! another.
+//! (a phase) is a convolution of the input with every s-th tap. The phases of a row of output
+//! pixels lie side by side as channels of one tensor, which is the same memory; rows are then put
+//! one after another.
 
 use super::graph::{Convolution, Graph, Node, Op, Quantization, Value, ValueId, Window};
 use std::sync::Arc;

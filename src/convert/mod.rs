@@ -1,8 +1,9 @@
 //! From a trained network to a bundle.
 //!
-//! [`pack()`] puts together an ONNX network, a classifier, a list of classes, what is there for new classes
-//! and a pack file (TOML, described in `docs/pack.md`). Every mismatch between them is an error that names the file and
-//! the field. [`quantize()`] makes an 8-bit network of a float one before that.
+//! [`pack()`] puts together an ONNX network, a classifier, a list of classes, what is there for new
+//! classes and a pack file (TOML, described in `docs/pack.md`). Every mismatch between them is an
+//! error that names the file and the field. [`quantize()`] makes an 8-bit network of a float one
+//! before that.
 
 mod classes;
 mod compile;

@@ -1,8 +1,8 @@
 //! Matrices and vectors of floats from NumPy's `.npy` files.
 //!
 //! Only what vectors, tables and network inputs are: versions 1 to 3,
-//! little-endian f16, f32 or f64, C order. The crates for this format bring along a parser of Python literals and multiply the
-//! sides of the shape unchecked.
+//! little-endian f16, f32 or f64, C order. The crates for this format bring along a parser of
+//! Python literals and multiply the sides of the shape unchecked.
 
 use super::tensors::Matrix;
 use anyhow::{Context, Result, bail, ensure};

@@ -60,8 +60,8 @@ impl Handle {
         self.frame = None;
     }
 
-    /// Writes a live handle and its control to the start of an arena, with the segmenter that `make`
-    /// writes to its place there. After an error there is no handle.
+    /// Writes a live handle and its control to the start of an arena, with the segmenter that
+    /// `make` writes to its place there. After an error there is no handle.
     ///
     /// # Safety
     /// `arena` starts at a multiple of [`ALIGN_BYTES`]; its first [`HANDLE_BYTES`] are writable

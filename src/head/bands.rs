@@ -64,8 +64,8 @@ fn paint(
 }
 
 impl Decoder<'_> {
-    /// As [`Decoder::step`], but of a frame as many rows as threads may make side by side in one go.
-    /// Without threads it is the same.
+    /// As [`Decoder::step`], but of a frame as many rows as threads may make side by side in one
+    /// go. Without threads it is the same.
     ///
     /// # Errors
     /// As [`Decoder::step`].

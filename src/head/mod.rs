@@ -107,10 +107,10 @@ impl<'a> Decoder<'a> {
     /// Takes the scratch from the arena. For C classes (the head's and `limits.extra_classes`), a
     /// stride S = [`row_stride`](crate::math::kernels::row_stride)`(grid.width)` and D channels, in
     /// bytes: 16 C S for logits and 6 C for their order; with a classifier 4 D (S + 4) for features
-    /// and weights and the memory of [`Rows`], for cosines 4 S; 44 per pixel of the widest frame; and
-    /// 4 C per cell of the grid if the limits ask for fusion, 8 C if they ask for smoothing. For each
-    /// thread beyond the first as much again, without the order, [`Rows`], cells and 8 of the 44.
-    /// `linear` is given exactly for a head with a classifier. No class takes part until
+    /// and weights and the memory of [`Rows`], for cosines 4 S; 44 per pixel of the widest frame;
+    /// and 4 C per cell of the grid if the limits ask for fusion, 8 C if they ask for smoothing.
+    /// For each thread beyond the first as much again, without the order, [`Rows`], cells and 8 of
+    /// the 44. `linear` is given exactly for a head with a classifier. No class takes part until
     /// [`Decoder::arrange`].
     ///
     /// # Errors
@@ -155,7 +155,8 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Has [`Decoder::step_in_bands`] work with `pool`, or with `None` on the caller's thread alone.
+    /// Has [`Decoder::step_in_bands`] work with `pool`, or with `None` on the caller's thread
+    /// alone.
     pub fn set_thread_pool(&mut self, pool: Option<&'a dyn ThreadPool>) {
         self.crew.set_pool(pool);
     }

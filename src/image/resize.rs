@@ -13,8 +13,8 @@ use crate::math::resample::{Placement, Taps};
 use crate::spec::{Input, Preprocess};
 use crate::status::{Result, Status};
 
-/// The column taps of the resize, and how rows are filtered. All sizes follow from the input and the
-/// limits.
+/// The column taps of the resize, and how rows are filtered. All sizes follow from the input and
+/// the limits.
 pub(super) struct Resizer<'a> {
     preprocess: Preprocess,
     /// First frame column of each output column: (input width).

@@ -152,7 +152,8 @@ impl Writer {
         })
     }
 
-    /// Writes row `y` of `target`. `content` lies from column `left` on; everything else is padding.
+    /// Writes row `y` of `target`. `content` lies from column `left` on; everything else is
+    /// padding.
     pub(super) fn write_row<E: Element>(
         &self,
         target: &mut RowsMut<'_, E>,

@@ -52,8 +52,8 @@ pub trait Lanes: Copy {
     fn store_points(four: [Self; 4], points: &mut [u8]);
 }
 
-/// Lanes of [`Portable`]: a register of the narrowest vectors there are, or one value where there are
-/// none, and in builds without `std`, which are made for size: every further lane is more code.
+/// Lanes of [`Portable`]: a register of the narrowest vectors there are, or one value where there
+/// are none, and in builds without `std`, which are made for size: every further lane is more code.
 pub const WIDTH: usize = if cfg!(any(target_arch = "arm", not(feature = "std"))) { 1 } else { 4 };
 
 /// The portable implementation, and the reference that the others are tested against.

@@ -1,5 +1,5 @@
-//! Pieces of equal length of a slice, and copies. Unlike `chunks_exact` and `copy_from_slice`, these
-//! compile to no panic at any optimisation level when the length is known at run time only.
+//! Pieces of equal length of a slice, and copies. Unlike `chunks_exact` and `copy_from_slice`,
+//! these compile to no panic at any optimisation level when the length is known at run time only.
 
 /// Copies as many elements as both have.
 #[inline(always)]

@@ -36,8 +36,9 @@ pub const fn scratch_len(channels: usize) -> usize {
 /// One grid row of quantised features. Written by [`quantize`].
 #[derive(Clone, Copy)]
 pub struct QuantizedRow<'a> {
-    /// [`points_len`] bytes, each a whole number plus 128. From the outside in: tiles of four strips
-    /// (fewer at the end), groups of four channels, strips of [`STRIP`] neighbouring cells, cells.
+    /// [`points_len`] bytes, each a whole number plus 128. From the outside in: tiles of four
+    /// strips (fewer at the end), groups of four channels, strips of [`STRIP`] neighbouring cells,
+    /// cells.
     pub points: &'a [u8],
     /// [`scales_len`] numbers: what one step of a cell's points is worth.
     pub scales: &'a [f32],

@@ -168,8 +168,8 @@ impl Chain {
         Rows { base, made: start..end.max(start) }
     }
 
-    /// Tells a step which rows are in memory at a strip, and cuts it to those that it makes, of which
-    /// there are some.
+    /// Tells a step which rows are in memory at a strip, and cuts it to those that it makes, of
+    /// which there are some.
     pub fn cut(&self, site: &mut Site<'_>, step: usize, strip: usize) -> Option<()> {
         let rows = self.rows(step, strip);
         if let (Some(before), [Some(input), ..]) = (step.checked_sub(1), &mut site.inputs)

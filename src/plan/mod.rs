@@ -1,8 +1,8 @@
 //! Plans: networks compiled to a flat list of steps over one arena.
 //!
-//! A plan is bytes: tables of tensors and steps, and constants. [`Plan::new`] checks all of it once;
-//! [`Runner`] then runs it without allocation and without a possible failure. Plans are made on a
-//! workstation, which writes them with `encode`.
+//! A plan is bytes: tables of tensors and steps, and constants. [`Plan::new`] checks all of it
+//! once; [`Runner`] then runs it without allocation and without a possible failure. Plans are made
+//! on a workstation, which writes them with `encode`.
 
 mod band;
 mod chain;

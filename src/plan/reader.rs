@@ -91,9 +91,9 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// [`Status::BundleFormat`] for other bytes, [`Status::BundleVersion`] for another version,
-    /// [`Status::LimitExceeded`] for counts beyond [`crate::limits`], [`Status::Unsupported`] for an
-    /// operation on types that no kernel has, else [`Status::BundleContent`]. The error's place is
-    /// the step that could not be run, if there is one.
+    /// [`Status::LimitExceeded`] for counts beyond [`crate::limits`], [`Status::Unsupported`] for
+    /// an operation on types that no kernel has, else [`Status::BundleContent`]. The error's place
+    /// is the step that could not be run, if there is one.
     pub fn new(bytes: &'a [u8]) -> Result<Plan<'a>> {
         let plan = Plan::parse(bytes)?;
         check::check(&plan)?;

@@ -92,8 +92,8 @@ impl<'a> Runner<'a> {
     /// Runs all steps that are left; then the outputs lie in the arena, and the next call starts
     /// anew.
     ///
-    /// `arena` has [`Plan::arena_bytes`] or more, starts at a multiple of 64, and holds the input before
-    /// the first step.
+    /// `arena` has [`Plan::arena_bytes`] or more, starts at a multiple of 64, and holds the input
+    /// before the first step.
     ///
     /// # Errors
     /// [`Status::ArenaTooSmall`], [`Status::ArenaAlignment`].

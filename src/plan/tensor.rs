@@ -61,7 +61,8 @@ impl Tensor {
         [self.height, self.width, self.channels]
     }
 
-    /// Pixels. Sides are at most 2^20, as [`super::Plan`] has checked, so nothing wraps here or below.
+    /// Pixels. Sides are at most 2^20, as [`super::Plan`] has checked, so nothing wraps here or
+    /// below.
     pub const fn pixels(&self) -> u64 {
         (self.height as u64).wrapping_mul(self.width as u64)
     }

@@ -135,9 +135,9 @@ impl<'a> Segmenter<'a> {
         Ok(segmenter)
     }
 
-    /// As [`Segmenter::new`], but writes to where the segmenter will stay: moving 3 KB from place to
-    /// place takes several times as much of a small processor's stack. Nothing is dropped after an
-    /// error, and nothing needs to be.
+    /// As [`Segmenter::new`], but writes to where the segmenter will stay: moving 3 KB from place
+    /// to place takes several times as much of a small processor's stack. Nothing is dropped after
+    /// an error, and nothing needs to be.
     ///
     /// # Errors
     /// Those of [`Segmenter::new`].
@@ -172,8 +172,8 @@ impl<'a> Segmenter<'a> {
     }
 
     /// Has frames, the layers of a compiled network and masks cut into as many parts as the limits
-    /// say `threads`, and worked on by `pool`; with `None`, as at init, the caller's thread does all.
-    /// The masks are the same. Other engines bring threads of their own.
+    /// say `threads`, and worked on by `pool`; with `None`, as at init, the caller's thread does
+    /// all. The masks are the same. Other engines bring threads of their own.
     pub fn set_thread_pool(&mut self, pool: Option<&'a dyn ThreadPool>) {
         self.preprocessor.set_thread_pool(pool);
         self.decoder.set_thread_pool(pool);

@@ -25,8 +25,8 @@ pub struct Pictures {
 
 impl Pictures {
     /// Finds the files of a folder, those to calibrate with and those to check with: each evenly
-    /// spread over what there is, in the order of their names. Where too few are there for both, the
-    /// latter are among the former.
+    /// spread over what there is, in the order of their names. Where too few are there for both,
+    /// the latter are among the former.
     ///
     /// # Errors
     /// A folder that cannot be read or has no such file; pictures without preprocessing.

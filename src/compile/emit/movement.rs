@@ -168,8 +168,8 @@ impl Emitter<'_> {
         self.copied_slice(node, &cut, start, stride)
     }
 
-    /// Whether `count` channels of a tensor from `first` on were written by one step: a view may not
-    /// reach from one part of a concatenation into the next.
+    /// Whether `count` channels of a tensor from `first` on were written by one step: a view may
+    /// not reach from one part of a concatenation into the next.
     fn is_one_part(&self, whole: TensorIndex, first: usize, count: usize) -> bool {
         let size = self.at(whole).element.bytes();
         let (start, end) = (first as u64 * size, (first + count) as u64 * size);
@@ -264,7 +264,8 @@ fn cutting(start: [usize; 3], stride: [usize; 3]) -> Result<Operation> {
     })
 }
 
-/// Whether a dim is channels, columns or rows of [`canonical`]; rows may have no other dim with them.
+/// Whether a dim is channels, columns or rows of [`canonical`]; rows may have no other dim with
+/// them.
 fn is_inner(dims: &[usize], dim: usize) -> bool {
     let rows = dims.len().saturating_sub(3);
     dim > rows || (dim == rows && dims[..rows].iter().all(|&side| side == 1))

@@ -14,9 +14,9 @@ pub type TakeTap<'t> = dyn FnMut(usize, usize, &[&[f32]]) -> Result<()> + 't;
 pub type RunTaps<'r> = dyn FnMut(&[u8], &[&str], &mut TakeTap<'_>) -> Result<()> + 'r;
 
 /// The layers' biases less the mean, over all places and pictures, of what the rounding of their
-/// weights adds to each channel: `b - E[(W_q - W) x]`, where `x` is the float network's. Every layer
-/// is corrected for itself: to bring all layers' means to those of the float network at once, upstream
-/// errors included, goes too far in each and does not settle.
+/// weights adds to each channel: `b - E[(W_q - W) x]`, where `x` is the float network's. Every
+/// layer is corrected for itself: to bring all layers' means to those of the float network at once,
+/// upstream errors included, goes too far in each and does not settle.
 ///
 /// # Errors
 /// Those of `run`.

@@ -85,8 +85,8 @@ pub struct QuantizeSettings {
 pub const DEFAULT_PERCENTILE: f64 = 99.99;
 
 impl QuantizeSettings {
-    /// How ranges of `network` are chosen. What a transformer's largest values say is said by nothing
-    /// else, so none is left out.
+    /// How ranges of `network` are chosen. What a transformer's largest values say is said by
+    /// nothing else, so none is left out.
     fn method_for(&self, network: &QuantizableNetwork) -> RangeMethod {
         let usual = match network.has_norms() {
             true => RangeMethod::MinMax,

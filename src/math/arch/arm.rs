@@ -1,5 +1,5 @@
-//! Kernels for 32-bit ARM with the DSP instructions: Cortex-M4, M7, M33 and every ARMv7-A. Equal to the
-//! portable ones bit for bit.
+//! Kernels for 32-bit ARM with the DSP instructions: Cortex-M4, M7, M33 and every ARMv7-A. Equal to
+//! the portable ones bit for bit.
 
 use crate::math::network::kernels::{NetworkKernels, PORTABLE};
 

@@ -133,8 +133,8 @@ unsafe fn shared<V: Pointed, const P: usize, const K: usize>(
 /// Inputs of a row of taps: eight pixels with five taps need so many.
 const INPUTS: usize = 12;
 
-/// The sums of [`shared`] for `count` channels, a full vector if `FULL`. Every input is read once per
-/// row of taps.
+/// The sums of [`shared`] for `count` channels, a full vector if `FULL`. Every input is read once
+/// per row of taps.
 ///
 /// # Safety
 /// As for [`shared`]; the run must have so many channels from `channel` on.

@@ -7,8 +7,9 @@
 //! - blocks: as many channels of a pixel as a vector has bytes are a block, gaps between pixels are
 //!   fine;
 //! - flat: a row is a run of bytes without regard to pixels, so that no lane is empty whatever the
-//!   channel count; weights, biases and scales are repeated for each phase of a vector
-//!   within the least common multiple of vector and channels. Horizontal stride 2 puts even and odd columns into two planes.
+//!   channel count; weights, biases and scales are repeated for each phase of a vector within the
+//!   least common multiple of vector and channels. Horizontal stride 2 puts even and odd columns
+//!   into two planes.
 
 use crate::math::network::window::Window;
 

@@ -10,8 +10,8 @@ use core::ops::Range;
 const BLOCK: usize = 64;
 
 /// A depthwise convolution with one filter per channel:
-/// `output = quantize((bias[c] + sum over taps of input * weight) * scale[c])`, looked up in `table`
-/// if there is one. Taps outside the map read `padding_value`.
+/// `output = quantize((bias[c] + sum over taps of input * weight) * scale[c])`, looked up in
+/// `table` if there is one. Taps outside the map read `padding_value`.
 #[derive(Clone, Copy, Debug)]
 pub struct DepthwiseU8<'a> {
     /// Where the taps are.

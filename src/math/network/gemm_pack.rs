@@ -10,8 +10,8 @@ pub const fn packed_gemm_i8_len(columns: usize, depth_padded: usize) -> usize {
 
 /// Packs row-major weights `[column][depth]` as `[column block of 16][depth / 4][16][4]`, with
 /// zeros behind the last column and the last depth. `depth_padded` is a multiple of 4, at least
-/// `depth`; of [`super::gemm_u8::TILE_DEPTH`] to let matrix units be used. Returns false if `packed`
-/// is shorter than [`packed_gemm_i8_len`] or `weights` shorter than `columns * depth`.
+/// `depth`; of [`super::gemm_u8::TILE_DEPTH`] to let matrix units be used. Returns false if
+/// `packed` is shorter than [`packed_gemm_i8_len`] or `weights` shorter than `columns * depth`.
 pub fn pack_gemm_i8(
     weights: &[i8],
     columns: usize,

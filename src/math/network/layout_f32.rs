@@ -14,8 +14,8 @@ pub fn copy_f32(input: &View<'_, f32>, out: &mut ViewMut<'_, f32>, rows: Range<u
 /// cache.
 const AT_ONCE: usize = 2048;
 
-/// Copies the given rows and hands them to `job`, some pixels at a time. False, with nothing written,
-/// where shapes differ or a slice is too short.
+/// Copies the given rows and hands them to `job`, some pixels at a time. False, with nothing
+/// written, where shapes differ or a slice is too short.
 pub(super) fn copy_and_change(
     input: &View<'_, f32>,
     out: &mut ViewMut<'_, f32>,

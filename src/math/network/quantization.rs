@@ -35,8 +35,8 @@ impl QuantizedRange {
     }
 }
 
-/// `value` clamped to a range; NaN gives `low`. `f32::max` and `min` would do the same, but are calls
-/// of a library on processors without such instructions.
+/// `value` clamped to a range; NaN gives `low`. `f32::max` and `min` would do the same, but are
+/// calls of a library on processors without such instructions.
 #[inline(always)]
 pub fn within(value: f32, low: f32, high: f32) -> f32 {
     let value = if value > low { value } else { low };

@@ -1,9 +1,9 @@
 //! A GPU, by way of cudarc.
 //!
-//! All work but copies ahead (`copies.rs`) goes to one stream, so it is done in the order in which it was asked for, and memory
-//! that is dropped is given back after the work on it. The stream is not the context's default one,
-//! on which nothing can be recorded; cudarc's own events between streams, which a record could not
-//! have, are off.
+//! All work but copies ahead (`copies.rs`) goes to one stream, so it is done in the order in which
+//! it was asked for, and memory that is dropped is given back after the work on it. The stream is
+//! not the context's default one, on which nothing can be recorded; cudarc's own events between
+//! streams, which a record could not have, are off.
 
 use super::backend::{Argument, Backend, Define, Launch, Limits, Multiply, Work, failed};
 use super::cache::{fetch, folder, name_of};

@@ -1,8 +1,8 @@
 //! Gradients of several GPUs as one, by NCCL (feature `train-nccl`).
 //!
 //! Each GPU has an engine and a thread of its own, trains on its share of a batch, and adds its
-//! gradients to those of the others before the optimiser steps: [`Peers::average`]. All then have the
-//! same parameters. NCCL is loaded when it is first needed.
+//! gradients to those of the others before the optimiser steps: [`Peers::average`]. All then have
+//! the same parameters. NCCL is loaded when it is first needed.
 
 use super::driver::{Driver, Place};
 use super::engine::{CudaEngine, Tensor};
@@ -63,8 +63,8 @@ impl Peers {
     /// Joins a group of `count` GPUs as number `rank`, and waits until all have.
     ///
     /// # Errors
-    /// [`DeviceError::NoCollectives`] without NCCL, and [`DeviceError::Broken`] with its words, also
-    /// for a number that is not below `count`.
+    /// [`DeviceError::NoCollectives`] without NCCL, and [`DeviceError::Broken`] with its words,
+    /// also for a number that is not below `count`.
     pub fn join(
         driver: &Driver,
         id: &GroupId,

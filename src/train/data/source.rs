@@ -10,23 +10,24 @@ use std::path::PathBuf;
 use std::string::String;
 use std::vec::Vec;
 
-/// Layout of a data set's folder.
+/// Layout of a data set's folder, as [`folder`], [`voc`], [`camvid`], [`coco_stuff`] and
+/// [`cityscapes`] read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
-    /// `images`, `masks`, lists and `classes.txt`: [`folder`].
+    /// `images`, `masks`, lists and `classes.txt`.
     Folder,
-    /// VOC with its own masks: [`voc`].
+    /// VOC with its own masks.
     Voc,
-    /// VOC with those of SBD: [`voc`].
+    /// VOC with those of SBD.
     VocAug,
-    /// CamVid as SegNet has it: [`camvid`].
+    /// CamVid as SegNet has it.
     Camvid,
-    /// COCO-Stuff pixel maps: [`coco_stuff`].
+    /// COCO-Stuff pixel maps.
     CocoStuff,
-    /// Cityscapes with label ids: [`cityscapes`].
+    /// Cityscapes with label ids.
     Cityscapes,
-    /// Cityscapes with train ids: [`cityscapes`].
+    /// Cityscapes with train ids.
     CityscapesTrainIds,
 }
 

@@ -57,7 +57,8 @@ pub struct Descent {
     pub every: u64,
     /// Momentum of SGD, 0 to below 1. Default 0.9.
     pub momentum: f64,
-    /// Weight decay, 0 or more, added to the gradient; never of biases. Default 0.003; SPNet 0.0005.
+    /// Weight decay, 0 or more, added to the gradient; never of biases. Default 0.003; SPNet
+    /// 0.0005.
     pub weight_decay: f64,
     /// The rate of weights is multiplied by this, above 0. Default 1; 10 for SPNet's last layer.
     pub weight_factor: f64,

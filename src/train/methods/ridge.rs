@@ -49,8 +49,8 @@ pub struct RidgeSettings {
     /// Forms `rows` and `prototypes`: penalty of the regression from embeddings to rows or means,
     /// above 0. Default 0.1.
     pub row_lambda: f32,
-    /// Forms `rows` and `prototypes`: names of classes whose rows take no part in that regression, since their
-    /// word does not say what they look like. Default `background`.
+    /// Forms `rows` and `prototypes`: names of classes whose rows take no part in that regression,
+    /// since their word does not say what they look like. Default `background`.
     pub left_out: Vec<String>,
     /// Handicap of the seen classes.
     pub calibration: Calibration,

@@ -174,8 +174,8 @@ impl Lowering<'_> {
         Ok(Placed::new(value, &order, to))
     }
 
-    /// `is_nan(x) ? constant : x` of a softmax, as exporters write one whose rows may be masked as a
-    /// whole: `x`, since no plan masks rows.
+    /// `is_nan(x) ? constant : x` of a softmax, as exporters write one whose rows may be masked as
+    /// a whole: `x`, since no plan masks rows.
     fn without_nan(&self, node: &TypedNode) -> TractResult<Option<Placed>> {
         let [condition, replacement, x] = node.inputs[..] else { return Ok(None) };
         let test = self.model.node(condition.node);

@@ -15,7 +15,8 @@ use tract_core::ops::nn::resize::{
 
 /// The axes of a picture and a window over it.
 pub(super) struct Spatial {
-    /// tract's axes in memory order: batch if there is one, rows if there are any, columns, channels.
+    /// tract's axes in memory order: batch if there is one, rows if there are any, columns,
+    /// channels.
     pub(super) order: Vec<usize>,
     /// The window, padding included.
     pub(super) window: Window,

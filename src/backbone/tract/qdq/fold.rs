@@ -1,7 +1,7 @@
 //! Folds what follows a layer, channel by channel, into its weights and its bias.
 //!
-//! The bias of a `MatMul` is an `Add` behind it. Here it becomes the third input that a `MatMul` has
-//! not in ONNX, so that a linear layer is one node; `write` makes two of it again.
+//! The bias of a `MatMul` is an `Add` behind it. Here it becomes the third input that a `MatMul`
+//! has not in ONNX, so that a linear layer is one node; `write` makes two of it again.
 
 use super::super::guard::title;
 use super::super::legalise::integer;

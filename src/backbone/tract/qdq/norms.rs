@@ -1,9 +1,9 @@
 //! Normalisations over channels: layer norms and root-mean-square norms, as one operator or as the
 //! nodes that older files spell them out with.
 //!
-//! They stay in floats: their sums are small beside their largest channels. So do the sums that they
-//! read, the residual stream of a transformer: it is rounded in every block, and 8 bits of it cost
-//! more than those of all else together (`docs/quantize.md`).
+//! They stay in floats: their sums are small beside their largest channels. So do the sums that
+//! they read, the residual stream of a transformer: it is rounded in every block, and 8 bits of it
+//! cost more than those of all else together (`docs/quantize.md`).
 
 use super::operators::{Kind, kind_of};
 use std::collections::{HashMap, HashSet};

@@ -162,7 +162,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Adds a node; a `MatMul` with a bias, which ONNX has not, as the two nodes that it stands for.
+    /// Adds a node; a `MatMul` with a bias, which ONNX has not, as the two nodes that it stands
+    /// for.
     fn push_node(&mut self, mut node: NodeProto) {
         let has_bias = node.op_type == "MatMul" && node.input.len() == 3;
         let (Some(bias), Some(output)) = (node.input.get(2).cloned(), node.output.first().cloned())

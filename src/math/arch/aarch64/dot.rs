@@ -51,8 +51,8 @@ pub unsafe fn dot_lane<const LANE: usize>(
     sums
 }
 
-/// `sums[2 i + j] + sum over k of left[8 i + k] * right[8 j + k]`, `left` unsigned: the product of a
-/// 2x8 and an 8x2 matrix.
+/// `sums[2 i + j] + sum over k of left[8 i + k] * right[8 j + k]`, `left` unsigned: the product of
+/// a 2x8 and an 8x2 matrix.
 ///
 /// # Safety
 /// The processor has `i8mm`.

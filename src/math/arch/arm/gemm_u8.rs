@@ -1,5 +1,5 @@
-//! Products of bytes: tiles of two rows and two columns, four of the depth at a time. Sums wrap, as the
-//! portable kernel's do; the flag Q, in which that would show, is nobody's.
+//! Products of bytes: tiles of two rows and two columns, four of the depth at a time. Sums wrap, as
+//! the portable kernel's do; the flag Q, in which that would show, is nobody's.
 
 use super::finish_u8;
 use crate::math::network::gemm_out::GemmOut;
@@ -78,8 +78,8 @@ fn widen(upper: &[u8], lower: &[u8], pairs: &mut Pairs) {
     if steps == 0 {
         return;
     }
-    // SAFETY: the rows have four values, and there are four pairs, in each of the steps. All that it
-    // changes is named.
+    // SAFETY: the rows have four values, and there are four pairs, in each of the steps. All that
+    // it changes is named.
     unsafe {
         asm!(
             "2:",
@@ -100,7 +100,8 @@ fn widen(upper: &[u8], lower: &[u8], pairs: &mut Pairs) {
     }
 }
 
-/// Adds the products of two rows with the first `columns` of a block, and the last tile's other column.
+/// Adds the products of two rows with the first `columns` of a block, and the last tile's other
+/// column.
 #[inline(always)]
 fn add_products(pairs: &Pairs, depth: usize, weights: &[i8], columns: usize, sums: &mut Sums) {
     let fits = depth <= CHUNK && weights.len() >= depth.saturating_mul(BLOCK_COLUMNS);
@@ -108,8 +109,8 @@ fn add_products(pairs: &Pairs, depth: usize, weights: &[i8], columns: usize, sum
         return;
     }
     let first = sums.as_mut_ptr().cast::<i32>();
-    // SAFETY: there are `depth` pairs, and 16 times as many weights. At most 16 columns of both rows' sums
-    // are read and written. What it changes is named, or saved.
+    // SAFETY: there are `depth` pairs, and 16 times as many weights. At most 16 columns of both
+    // rows' sums are read and written. What it changes is named, or saved.
     unsafe {
         asm!(
             "push {{r0, r3, r6, r7, r12, lr}}",

@@ -1,5 +1,5 @@
-//! Depthwise convolution of bytes: 16 or 8 channels of a pixel at a time, in 32-bit sums. Even and odd
-//! channels have vectors of their own until they are bytes.
+//! Depthwise convolution of bytes: 16 or 8 channels of a pixel at a time, in 32-bit sums. Even and
+//! odd channels have vectors of their own until they are bytes.
 
 use super::finish_u8::look_up;
 use crate::math::arch::depthwise_runs::{self, Pixels, Run};

@@ -68,8 +68,8 @@ fn quantize(sums: &[i32], scale: &[f32], range: &Requantize<'_>, to: &mut [u8]) 
 /// Each byte's result in the table.
 #[inline(always)]
 pub fn look_up(table: &Table, bytes: &mut [u8]) {
-    // SAFETY: reads and writes the bytes, lanes beyond are off; a byte is an index of the table. All
-    // that it changes is named.
+    // SAFETY: reads and writes the bytes, lanes beyond are off; a byte is an index of the table.
+    // All that it changes is named.
     unsafe {
         asm!(
             "wlstp.8 lr, {len}, 3f",

@@ -1,8 +1,8 @@
 //! Products of bytes: tiles of two rows and four columns, 16 of the depth at a time.
 //!
-//! The instructions multiply signed bytes, so activations are moved by 128 and the sums start with 128
-//! times the sum of a column's weights. The weights of a column lie in words 64 bytes apart, which a
-//! vector of addresses reads at once.
+//! The instructions multiply signed bytes, so activations are moved by 128 and the sums start with
+//! 128 times the sum of a column's weights. The weights of a column lie in words 64 bytes apart,
+//! which a vector of addresses reads at once.
 
 use super::finish_u8;
 use crate::math::network::gemm_out::GemmOut;
@@ -153,8 +153,9 @@ fn add_products(left: [&[u8]; ROWS], weights: &[i8], columns: usize, sums: &mut 
         return;
     }
     let first = sums.as_mut_ptr().cast::<i32>();
-    // SAFETY: the rows have `depth` values, and the weights 16 times as many; lanes beyond are off. At
-    // most 16 columns of both rows' sums are read and written. What it changes is named, or saved.
+    // SAFETY: the rows have `depth` values, and the weights 16 times as many; lanes beyond are off.
+    // At most 16 columns of both rows' sums are read and written. What it changes is named, or
+    // saved.
     unsafe {
         asm!(
             "push {{r1, r3, r5, r6, r12}}",

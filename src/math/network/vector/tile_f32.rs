@@ -4,8 +4,8 @@ use crate::math::network::activation_f32::Rows;
 use crate::math::network::gemm_f32::{BLOCK, Tile, ZEROS};
 use crate::math::pieces;
 
-/// Starts of the rows along a segment; rows beyond the tile's repeat the panel's first. `None` where
-/// all are zeros.
+/// Starts of the rows along a segment; rows beyond the tile's repeat the panel's first. `None`
+/// where all are zeros.
 #[inline(always)]
 pub fn starts<const ROWS: usize>(tile: &Tile<'_>, segment: usize) -> Option<[*const f32; ROWS]> {
     let (offsets, present) = tile.panel.rows::<ROWS>(segment, tile.first_row)?;

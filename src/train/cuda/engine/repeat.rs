@@ -1,15 +1,15 @@
 //! Work that comes again and again is recorded once, and then done at once.
 //!
-//! Inside of [`CudaEngine::repeated`] nothing is done at first: work is listed, in memory that stays
-//! the same from one time to the next. At the end the list is compared with that of the time
+//! Inside of [`CudaEngine::repeated`] nothing is done at first: work is listed, in memory that
+//! stays the same from one time to the next. At the end the list is compared with that of the time
 //! before. The first time it is done piece by piece; the second time it is recorded; from then on
 //! the record is done. A list differs in more than the bytes of its uploads where a shape, a number
 //! told to a kernel or an address is another one: then it is done piece by piece, and recorded when
 //! it comes once more. So a record cannot be out of date, whatever is done inside; numbers that
 //! change from step to step have to be uploaded if it is to be of use.
 //!
-//! Reading a tensor inside needs what was listed so far to be done: the list ends there, and another
-//! one begins.
+//! Reading a tensor inside needs what was listed so far to be done: the list ends there, and
+//! another one begins.
 
 use super::super::backend::{Argument, Backend, Work};
 use super::CudaEngine;

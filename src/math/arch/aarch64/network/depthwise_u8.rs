@@ -21,8 +21,8 @@ const HALF: usize = 8;
 /// Pixels that share weights.
 const PIXELS: usize = 4;
 
-/// As the portable kernel. Returns `false`, and writes nothing, if there are fewer than 8 channels, a
-/// slice is too short or a size out of range.
+/// As the portable kernel. Returns `false`, and writes nothing, if there are fewer than 8 channels,
+/// a slice is too short or a size out of range.
 pub fn depthwise_u8(
     input: &View<'_, u8>,
     layer: &DepthwiseU8<'_>,

@@ -132,8 +132,8 @@ unsafe fn tile_of<const ROWS: usize, L: Lines>(tile: &mut Tile<'_>, weights: L) 
     }
     for (index, segment) in tile.panel.segments() {
         let Some(rows) = starts::<ROWS>(tile, index) else { continue };
-        // SAFETY: the rows are as long as the segment; the tile's weights hold a block of its depth,
-        // inside which the segment ends.
+        // SAFETY: the rows are as long as the segment; the tile's weights hold a block of its
+        // depth, inside which the segment ends.
         unsafe { add_segment(rows, segment.len, weights.line(segment.start), &mut sums) };
     }
     let epilogue = tile.epilogue.unwrap_or(Epilogue::NONE);

@@ -28,8 +28,8 @@ impl Requantizer {
     /// `range.quantize` of 64 values. Dword `4 j + l` of the result holds the values of lane `l` of
     /// vector `j`'s: see [`transpose_dwords`].
     ///
-    /// Conversion makes the most negative integer of what is out of its range; after the upper clamp
-    /// that happens below only, where saturation and the lower clamp are right.
+    /// Conversion makes the most negative integer of what is out of its range; after the upper
+    /// clamp that happens below only, where saturation and the lower clamp are right.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub fn quantize(&self, [a, b, c, d]: [__m512; 4]) -> __m512i {

@@ -41,8 +41,8 @@ pub trait TapLanes {
 /// AVX-512 F, BW, VBMI, VNNI.
 pub struct Avx512;
 
-// SAFETY (every block below): the caller's; the entry points of `depthwise_u8`, which alone use this
-// type, are compiled for these instructions.
+// SAFETY (every block below): the caller's; the entry points of `depthwise_u8`, which alone use
+// this type, are compiled for these instructions.
 impl TapLanes for Avx512 {
     const VECTORS: Vectors = AVX512;
     type Bytes = Bytes512;

@@ -129,7 +129,8 @@ impl Floats for Avx2 {
 
     #[inline(always)]
     fn times_power_of_two(self, whole: Self) -> Self {
-        // SAFETY: see above. In two steps, so that results beyond the normal numbers come out right.
+        // SAFETY: see above. In two steps, so that results beyond the normal numbers come out
+        // right.
         unsafe {
             let whole = _mm256_cvtps_epi32(whole.0);
             let one = _mm256_srai_epi32::<1>(whole);
@@ -278,7 +279,8 @@ impl Floats for Avx512 {
 
     #[inline(always)]
     fn with_sign_of(self, sign: Self) -> Self {
-        // SAFETY: see above; 0xca takes the second operand where the first has ones, else the third.
+        // SAFETY: see above; 0xca takes the second operand where the first has ones, else the
+        // third.
         unsafe {
             let bit = _mm512_set1_epi32(i32::MIN);
             let (sign, size) = (_mm512_castps_si512(sign.0), _mm512_castps_si512(self.0));

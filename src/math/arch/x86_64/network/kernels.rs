@@ -7,8 +7,8 @@ use crate::math::network::kernels::{DepthwiseU8Fn, NetworkKernels, PORTABLE};
 use crate::math::network::kernels_f32::{ARE_BUILT, KernelsF32};
 use crate::math::network::kernels_u8::{self, KernelsU8};
 
-/// The table of a module of layers, but for those of `$others`. A macro, since functions with a target
-/// feature are values only inside closures of their own.
+/// The table of a module of layers, but for those of `$others`. A macro, since functions with a
+/// target feature are values only inside closures of their own.
 macro_rules! layers {
     ($module:ident, $others:expr) => {
         KernelsU8 {

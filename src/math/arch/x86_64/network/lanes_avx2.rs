@@ -26,8 +26,8 @@ impl Requantizer256 {
     /// `range.quantize` of 32 values. Dword `4 l + j` of the result holds the values of half `l` of
     /// vector `j`'s.
     ///
-    /// Conversion makes the most negative integer of what is out of its range; after the upper clamp
-    /// that happens below only, where saturation and the lower clamp are right.
+    /// Conversion makes the most negative integer of what is out of its range; after the upper
+    /// clamp that happens below only, where saturation and the lower clamp are right.
     #[inline(always)]
     pub fn quantize(&self, [a, b, c, d]: [Floats256; 4]) -> __m256i {
         let high = Floats256(self.high);

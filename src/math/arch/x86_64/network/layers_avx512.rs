@@ -1,4 +1,5 @@
-//! Layers that are faster with AVX-512 than with AVX2: equal to the portable kernels of the same names.
+//! Layers that are faster with AVX-512 than with AVX2: equal to the portable kernels of the same
+//! names.
 
 use super::lanes_avx512::Bytes512;
 use crate::math::network::elementwise_u8::{AddU8, MulU8, OperandU8};

@@ -1,5 +1,5 @@
-// SAFETY of every block of this file: the kernel is called only where the processor has its features,
-// which each test asks for first.
+// SAFETY of every block of this file: the kernel is called only where the processor has its
+// features, which each test asks for first.
 #![allow(clippy::undocumented_unsafe_blocks)]
 
 use super::*;
